@@ -433,10 +433,17 @@ pub struct Retries {
 impl Default for Retries {
     fn default() -> Self {
         Self {
-            on: vec![RetryOn::Connect, RetryOn::RefusedStream, RetryOn::UnusedConnection],
+            on: vec![
+                RetryOn::Connect,
+                RetryOn::RefusedStream,
+                RetryOn::UnusedConnection,
+            ],
             max: 2,
             budget: Budget::default(),
-            backoff: Backoff { base: Duration::ZERO, max: Duration::ZERO },
+            backoff: Backoff {
+                base: Duration::ZERO,
+                max: Duration::ZERO,
+            },
         }
     }
 }
@@ -475,7 +482,11 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { ratio: 0.2, min_per_second: 10, window: Duration::from_secs(10) }
+        Self {
+            ratio: 0.2,
+            min_per_second: 10,
+            window: Duration::from_secs(10),
+        }
     }
 }
 
@@ -501,7 +512,11 @@ pub struct Balancer {
 
 impl Default for Balancer {
     fn default() -> Self {
-        Self { kind: BalancerKind::default(), slow_start: Duration::from_secs(10), prefer_near: true }
+        Self {
+            kind: BalancerKind::default(),
+            slow_start: Duration::from_secs(10),
+            prefer_near: true,
+        }
     }
 }
 
@@ -537,7 +552,9 @@ pub enum BalancerKind {
 
 impl Default for BalancerKind {
     fn default() -> Self {
-        Self::P2cPeakEwma { decay: Duration::from_secs(10) }
+        Self::P2cPeakEwma {
+            decay: Duration::from_secs(10),
+        }
     }
 }
 
@@ -573,7 +590,11 @@ impl Default for Accrual {
     fn default() -> Self {
         Self {
             consecutive_failures: Some(5),
-            success_rate: Some(SuccessRate { below: 0.8, window: Duration::from_secs(10), min_requests: 5 }),
+            success_rate: Some(SuccessRate {
+                below: 0.8,
+                window: Duration::from_secs(10),
+                min_requests: 5,
+            }),
             min_probe: Duration::from_secs(1),
             max_probe: Duration::from_secs(60),
             max_ejected_percent: 50.0,

@@ -26,6 +26,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint of weight 1 without attributes.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, weight: 1.0, locality: Locality::default() }
+        Self {
+            address,
+            weight: 1.0,
+            locality: Locality::default(),
+        }
     }
 }

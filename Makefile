@@ -1,0 +1,22 @@
+# Two commands matter: `make demo` and `make test`. Each target is one line over a script in scripts/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test prove bench
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what building and testing need
+	@scripts/setup.sh all
+
+demo: ## build heddle and run its tour on this machine (ARGS=--once: one bounded round)
+	@scripts/demo.sh $(ARGS)
+
+test: ## everything that CI runs (STEPS="fmt unit" for some of it)
+	@scripts/test.sh $(STEPS)
+
+prove: ## the same suites at full size
+	@scripts/prove.sh $(STEPS)
+
+bench: ## compare Heddle with other proxies on this machine
+	@scripts/bench.sh $(ARGS)

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Installs what is missing, through ordinary package managers, and says so. Idempotent.
+#
+#   scripts/setup.sh build   a C linker, Rust
+#   scripts/setup.sh demo    build, and the languages of the demo's services
+#   scripts/setup.sh test    demo, and the tools of the gates and the end-to-end tests
+#   scripts/setup.sh bench   build, and the proxies and load generators to compare with
+#   scripts/setup.sh all     everything
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+updated=false
+
+# Runs a command as root: directly when we are root, by sudo otherwise.
+as_root() {
+    if [[ $(id -u) == 0 ]]; then
+        "$@"
+    elif have sudo; then
+        if [[ ${CI:-} == true ]]; then sudo -n "$@"; else sudo "$@"; fi
+    else
+        fail "cannot run '$*': it needs root, and there is no sudo. Run it as root yourself, then start again."
+    fi
+}
+
+# apt COMMAND=PACKAGE…: installs the packages whose command is missing.
+apt() {
+    local pair missing=()
+    for pair in "$@"; do
+        have "${pair%%=*}" || missing+=("${pair#*=}")
+    done
+    ((${#missing[@]})) || return 0
+    have apt-get || fail "missing: ${missing[*]}. This script installs with apt-get only; install them with your system's package manager, then start again."
+    say "installing by apt-get: ${missing[*]}"
+    if ! $updated; then
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+        updated=true
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+rust() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    if ! have cargo && [[ -x $HOME/.cargo/bin/cargo ]]; then
+        fail "cargo is in $HOME/.cargo/bin, which is not in PATH. Run: . \"$HOME/.cargo/env\""
+    fi
+    have cargo || fail "cargo is missing. Install rustup with your system's package manager (Debian 13: apt-get install rustup), run 'rustup default stable', then start again. Heddle needs Rust $wanted or later."
+    found=$(rustc --version | awk '{ print $2 }')
+    if [[ $(printf '%s\n' "$wanted" "${found%%-*}" | sort -V | head -n 1) != "$wanted" ]]; then
+        fail "rustc is $found, Heddle needs $wanted or later. Run: rustup update stable"
+    fi
+    local component
+    for component in fmt clippy; do
+        cargo "$component" --version >/dev/null 2>&1 && continue
+        have rustup || fail "'cargo $component' is missing, and there is no rustup to add it. Install it as you installed cargo."
+        say "adding by rustup: $component"
+        rustup --quiet component add "${component/#fmt/rustfmt}"
+    done
+    say "rust: $(rustc --version)"
+}
+
+build() {
+    apt git=git cc=gcc make=make
+    rust
+}
+
+demo() {
+    build
+    apt python3=python3 node=nodejs curl=curl
+}
+
+tests() {
+    demo
+    apt shellcheck=shellcheck
+    if [[ -x e2e/setup/install.sh ]]; then e2e/setup/install.sh; fi
+}
+
+bench() {
+    build
+    if [[ -x benches/setup.sh ]]; then benches/setup.sh; fi
+}
+
+case ${1:-all} in
+build) build ;;
+demo) demo ;;
+test) tests ;;
+bench) bench ;;
+all)
+    tests
+    bench
+    ;;
+*) fail "unknown set '$1': build, demo, test, bench or all" ;;
+esac
+say "setup: all there"
