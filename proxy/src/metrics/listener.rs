@@ -1,0 +1,94 @@
+//! What is counted for each listener.
+
+use super::family::{Counter, Families, Family, Gauge, Reasons};
+
+/// Handles of one listener.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    /// Connections accepted.
+    pub connections: Counter,
+    /// Connections open now.
+    pub connections_open: Gauge,
+    /// Requests in flight now.
+    pub requests_in_flight: Gauge,
+    /// Bytes read from clients; counted on opaque connections.
+    pub bytes_received: Counter,
+    /// Bytes written to clients; counted on opaque connections.
+    pub bytes_sent: Counter,
+    /// Connections found to speak HTTP/1.
+    pub detected_http1: Counter,
+    /// Connections found to speak HTTP/2.
+    pub detected_http2: Counter,
+    /// Connections found to speak neither.
+    pub detected_opaque: Counter,
+    /// Connections on which detection ran out of time.
+    pub detected_timeout: Counter,
+    /// What was refused before routing, by reason.
+    pub refused: Reasons,
+}
+
+#[derive(Debug)]
+pub(super) struct ListenerFamilies {
+    connections: Family<Counter>,
+    connections_open: Family<Gauge>,
+    requests_in_flight: Family<Gauge>,
+    bytes: Family<Counter>,
+    detected: Family<Counter>,
+    refused: Family<Counter>,
+}
+
+impl ListenerFamilies {
+    pub(super) fn new(families: &mut Families) -> Self {
+        let mut of = |name, help, labels| families.family(name, help, labels, 1);
+        Self {
+            connections: of(
+                "heddle_connections_total",
+                "Connections accepted.",
+                &["listener"],
+            ),
+            bytes: of(
+                "heddle_bytes_total",
+                "Bytes of opaque connections.",
+                &["listener", "direction"],
+            ),
+            detected: of(
+                "heddle_protocols_detected_total",
+                "Connections by protocol.",
+                &["listener", "protocol"],
+            ),
+            refused: of(
+                "heddle_refused_total",
+                "Messages refused before routing.",
+                &["listener", "reason"],
+            ),
+            connections_open: families.family(
+                "heddle_connections_open",
+                "Connections open now.",
+                &["listener"],
+                1,
+            ),
+            requests_in_flight: families.family(
+                "heddle_listener_requests_in_flight",
+                "Requests in flight now.",
+                &["listener"],
+                1,
+            ),
+        }
+    }
+
+    pub(super) fn handle(&self, listener: &str) -> ListenerMetrics {
+        let detected = |protocol| self.detected.get(&[listener, protocol]);
+        ListenerMetrics {
+            connections: self.connections.get(&[listener]),
+            connections_open: self.connections_open.get(&[listener]),
+            requests_in_flight: self.requests_in_flight.get(&[listener]),
+            bytes_received: self.bytes.get(&[listener, "received"]),
+            bytes_sent: self.bytes.get(&[listener, "sent"]),
+            detected_http1: detected("http1"),
+            detected_http2: detected("http2"),
+            detected_opaque: detected("opaque"),
+            detected_timeout: detected("timeout"),
+            refused: Reasons::new(&self.refused, &[listener]),
+        }
+    }
+}
