@@ -1,1 +1,120 @@
-//! To be written.
+//! Pure. How long to wait before trying again.
+//!
+//! Sources: Finagle `com.twitter.finagle.Backoff` (`const`, `decorrelatedJittered`, `equalJittered`),
+//! after "Exponential Backoff And Jitter" (Brooker 2015).
+
+use crate::config;
+use crate::random::Rng;
+use std::time::Duration;
+
+/// A sequence of waits that never ends. Like an iterator, with the randomness as an argument.
+///
+/// ```
+/// use heddle_core::{backoff::Backoff, random::Xoshiro};
+/// use std::time::Duration;
+/// let (base, max) = (Duration::from_millis(25), Duration::from_millis(250));
+/// let mut waits = Backoff::decorrelated(base, max);
+/// let rng = &mut Xoshiro::seeded(1);
+/// assert_eq!(waits.next(rng), base);
+/// assert!((0..100).all(|_| (base..=max).contains(&waits.next(rng))));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff {
+    kind: Kind,
+    start: Duration,
+    max: Duration,
+    /// Decorrelated: the last wait.
+    last: Option<Duration>,
+    /// Equal jitter: how many waits were given.
+    given: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Constant,
+    Decorrelated,
+    EqualJittered,
+}
+
+impl Backoff {
+    /// Always the same wait.
+    pub fn constant(wait: Duration) -> Self {
+        Self {
+            kind: Kind::Constant,
+            start: wait,
+            max: wait,
+            last: None,
+            given: 0,
+        }
+    }
+
+    /// First `start`, then each uniformly between the last and three times the last, `max` at most.
+    pub fn decorrelated(start: Duration, max: Duration) -> Self {
+        Self {
+            kind: Kind::Decorrelated,
+            start,
+            max: max.max(start),
+            last: None,
+            given: 0,
+        }
+    }
+
+    /// First `start`, then `start·2ⁿ⁻¹` plus as much again at random, then `max`.
+    pub fn equal_jittered(start: Duration, max: Duration) -> Self {
+        Self {
+            kind: Kind::EqualJittered,
+            start,
+            max: max.max(start),
+            last: None,
+            given: 0,
+        }
+    }
+
+    /// The next wait.
+    pub fn next(&mut self, rng: &mut impl Rng) -> Duration {
+        match self.kind {
+            Kind::Constant => self.start,
+            Kind::Decorrelated => {
+                let wait = match self.last {
+                    None => self.start,
+                    Some(last) => last + upto(last.saturating_mul(3).min(self.max) - last, rng),
+                };
+                self.last = Some(wait);
+                wait
+            }
+            Kind::EqualJittered => {
+                let wait = nth_equal_jittered(self.given, self.start, self.max, rng);
+                self.given = self.given.saturating_add(1);
+                wait
+            }
+        }
+    }
+}
+
+impl From<config::Backoff> for Backoff {
+    /// Retries wait with decorrelated jitter.
+    fn from(backoff: config::Backoff) -> Self {
+        Self::decorrelated(backoff.base, backoff.max)
+    }
+}
+
+/// The wait number `n` (from 0) of [`Backoff::equal_jittered`], for those who keep only the number.
+pub fn nth_equal_jittered(n: u32, start: Duration, max: Duration, rng: &mut impl Rng) -> Duration {
+    if n == 0 {
+        return start;
+    }
+    let half = 1_u32
+        .checked_shl(n - 1)
+        .map_or(max, |factor| start.saturating_mul(factor));
+    half.saturating_add(upto(half, rng)).min(max.max(start))
+}
+
+/// A uniform duration in `[0, bound)`; zero when the bound is.
+fn upto(bound: Duration, rng: &mut impl Rng) -> Duration {
+    let nanos = usize::try_from(bound.as_nanos()).unwrap_or(usize::MAX);
+    if nanos == 0 {
+        Duration::ZERO
+    } else {
+        Duration::from_nanos(rng.below(nanos) as u64)
+    }
+}

@@ -1,1 +1,199 @@
-//! To be written.
+//! Pure. Load estimates: exponential moving averages over irregular samples, and Finagle's peak EWMA.
+//!
+//! [`PeakEwma`] is the cost that `p2c-peak-ewma` compares: latency times requests in flight, where
+//! the latency estimate jumps up at once and comes down with time. It is shared by all workers of a
+//! proxy, so its state is a handful of relaxed atomics. Two workers that observe at the same instant
+//! may lose one of the two samples; the next sample, or the decay, repairs that.
+//!
+//! Sources: Finagle `com.twitter.finagle.util.Ema` and
+//! `com.twitter.finagle.loadbalancer.p2c.P2CPeakEwma` (the metric inside it).
+
+use crate::Nanos;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The load of an endpoint that has requests in flight and no history: 2⁴⁷−1, beyond any latency in
+/// nanoseconds (39 hours) and still exact in an `f64` when requests in flight are added.
+///
+/// It makes a new endpoint take one request and no further one before it has answered.
+pub const PENALTY: f64 = (i64::MAX >> 16) as f64;
+
+/// Marks an average that has seen no sample yet.
+const UNSET: u64 = u64::MAX;
+
+/// One step of an average: `value` moves towards `sample` the more, the longer ago the last step was.
+fn step(value: f64, sample: f64, elapsed: f64, window: f64) -> f64 {
+    let kept = if window > 0.0 {
+        (-elapsed / window).exp()
+    } else {
+        0.0
+    };
+    sample * (1.0 - kept) + value * kept
+}
+
+/// An exponential moving average over samples that come at any time.
+///
+/// ```
+/// use heddle_core::ewma::Ema;
+/// let mut ema = Ema::new(1000.0);
+/// assert_eq!(ema.update(10, 10.0), 10.0);
+/// assert!(ema.update(40, 5.0) < 10.0);
+/// ema.reset();
+/// assert_eq!(ema.last(), 0.0);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Ema {
+    window: f64,
+    stamp: Option<u64>,
+    value: f64,
+}
+
+impl Ema {
+    /// An average that forgets 63 % of its past over `window`, in the unit of the stamps.
+    pub fn new(window: f64) -> Self {
+        Self {
+            window,
+            stamp: None,
+            value: 0.0,
+        }
+    }
+
+    /// Adds a sample and returns the new average. The first sample is taken as it is; a stamp
+    /// before the last one counts as simultaneous.
+    pub fn update(&mut self, stamp: u64, sample: f64) -> f64 {
+        self.value = match self.stamp {
+            None => sample,
+            Some(last) => step(
+                self.value,
+                sample,
+                stamp.saturating_sub(last) as f64,
+                self.window,
+            ),
+        };
+        self.stamp = Some(self.stamp.map_or(stamp, |last| last.max(stamp)));
+        self.value
+    }
+
+    /// The average so far; 0 without a sample.
+    pub fn last(&self) -> f64 {
+        self.value
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.stamp = None;
+        self.value = 0.0;
+    }
+}
+
+/// Finagle's peak EWMA of one endpoint, with its count of requests in flight.
+///
+/// ```
+/// use heddle_core::ewma::{PeakEwma, PENALTY};
+/// use std::time::Duration;
+/// let cost = PeakEwma::new(0, Duration::from_secs(10));
+/// assert_eq!(cost.load(0), 0.0); // idle and unknown: worth trying
+/// cost.start();
+/// assert_eq!(cost.load(0), PENALTY + 1.0); // unknown, and already being tried
+/// cost.end(0, 5_000_000);
+/// assert_eq!(cost.load(5_000_000), 5_000_000.0); // 5 ms, nothing in flight
+/// ```
+#[derive(Debug)]
+pub struct PeakEwma {
+    /// Over how many nanoseconds 63 % of a peak is forgotten.
+    decay: f64,
+    /// The latest time seen.
+    stamp: AtomicU64,
+    /// When `value` was computed; `UNSET` before the first sample.
+    updated: AtomicU64,
+    /// The latency estimate in nanoseconds, as the bits of an `f64`.
+    value: AtomicU64,
+    pending: AtomicU32,
+}
+
+impl PeakEwma {
+    /// An endpoint without history, first seen at `now`. Finagle's default `decay` is 10 s.
+    pub fn new(now: Nanos, decay: Duration) -> Self {
+        Self {
+            decay: decay.as_nanos() as f64,
+            stamp: AtomicU64::new(now),
+            updated: AtomicU64::new(UNSET),
+            value: AtomicU64::new(0_f64.to_bits()),
+            pending: AtomicU32::new(0),
+        }
+    }
+
+    /// A request is sent (or a connection for it is asked for).
+    pub fn start(&self) {
+        self.pending.fetch_add(1, Relaxed);
+    }
+
+    /// A request that [`start`](Self::start)ed at `started` is over, answered or not.
+    pub fn end(&self, started: Nanos, now: Nanos) {
+        self.release();
+        self.observe(now, now.saturating_sub(started));
+    }
+
+    /// A started request is over and says nothing about latency.
+    pub fn release(&self) {
+        // `fetch_update` and not `fetch_sub`: an unmatched call must not wrap to four billion.
+        let _ = self
+            .pending
+            .fetch_update(Relaxed, Relaxed, |pending| pending.checked_sub(1));
+    }
+
+    /// A latency of `rtt` nanoseconds was seen at `now`, apart from any started request.
+    pub fn observe(&self, now: Nanos, rtt: u64) {
+        self.sample(now, rtt as f64);
+    }
+
+    /// The cost at `now`: the decayed latency in nanoseconds times one more than the requests in flight.
+    ///
+    /// Asking is what makes the estimate decay, as in Finagle: it is a sample of zero.
+    pub fn load(&self, now: Nanos) -> f64 {
+        let value = self.sample(now, 0.0);
+        let pending = f64::from(self.pending.load(Relaxed));
+        if value == 0.0 && pending != 0.0 {
+            PENALTY + pending
+        } else {
+            value * (pending + 1.0)
+        }
+    }
+
+    /// The latency estimate in nanoseconds as last computed; 0 without history. Does not decay it.
+    pub fn latency(&self) -> f64 {
+        f64::from_bits(self.value.load(Relaxed))
+    }
+
+    /// Requests in flight.
+    pub fn pending(&self) -> u32 {
+        self.pending.load(Relaxed)
+    }
+
+    /// Forgets the latency and keeps the requests in flight: for an endpoint that comes back from an
+    /// ejection, whose time-outs would otherwise keep traffic away for many decay times.
+    pub fn forget(&self) {
+        self.updated.store(UNSET, Relaxed);
+        self.value.store(0_f64.to_bits(), Relaxed);
+    }
+
+    fn sample(&self, now: Nanos, rtt: f64) -> f64 {
+        let last = self.stamp.load(Relaxed);
+        let stamp = last.max(now);
+        if stamp != last {
+            self.stamp.store(stamp, Relaxed);
+        }
+        let value = f64::from_bits(self.value.load(Relaxed));
+        let updated = self.updated.load(Relaxed);
+        let new = if updated == UNSET || rtt > value {
+            rtt
+        } else if updated >= stamp {
+            return value; // no time has passed: the sample has no weight
+        } else {
+            step(value, rtt, (stamp - updated) as f64, self.decay)
+        };
+        self.value.store(new.to_bits(), Relaxed);
+        self.updated.store(stamp, Relaxed);
+        new
+    }
+}
