@@ -12,6 +12,8 @@ mod listener;
 mod process;
 mod service;
 mod set;
+#[cfg(test)]
+mod tests;
 
 pub use family::{Counter, Described, Gauge, OVERFLOW, Reasons};
 pub use latency::{BUCKETS, Latency};
