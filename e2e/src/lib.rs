@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Whole-system tests of Heddle: the real binary between real clients and real servers.
+//!
+//! This library is what those tests are written with:
+//!
+//! * [`proxy`] starts the `heddle` binary on a configuration and stops it again,
+//! * [`echo`] is a server that reports what arrived and obeys what the query asks for,
+//! * [`script`] plays servers that misbehave, byte by byte,
+//! * [`wire`] reads and writes HTTP/1 without a library in between,
+//! * [`websocket`] is a WebSocket echo server,
+//! * [`process`] and [`needs`] run foreign programs, or name what is missing.
+//!
+//! Everything binds loopback only, waits a bounded time, and panics with what it saw:
+//! a failed expectation here is a failed test.
+
+pub mod binary;
+pub mod echo;
+pub mod needs;
+pub mod process;
+pub mod proxy;
+pub mod script;
+pub mod websocket;
+pub mod wire;
+
+/// How much of everything: 1 for everyday runs, more where figures are proved.
+///
+/// Read from `HEDDLE_SCALE`; what is not a positive whole number counts as 1.
+pub fn scale() -> usize {
+    std::env::var("HEDDLE_SCALE")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|scale| *scale > 0)
+        .unwrap_or(1)
+}

@@ -1,0 +1,139 @@
+//! What a test needs beyond this repository, where it is, and what to say when it is missing.
+//!
+//! `e2e/setup/install.sh` installs all of it. What is missing is a named skip on a developer's
+//! machine and a failure where `CI=true`.
+
+use crate::binary::repository;
+use crate::process;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// A foreign component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// `curl`.
+    Curl,
+    /// `wrk`.
+    Wrk,
+    /// `h2load` of nghttp2.
+    H2load,
+    /// `nghttp` of nghttp2.
+    Nghttp,
+    /// OpenBSD's `nc`.
+    Netcat,
+    /// Python with only its own library.
+    Python,
+    /// Python's `grpcio`.
+    Grpcio,
+    /// Python's `websockets`.
+    Websockets,
+    /// The system's Node.
+    Node,
+    /// A Node that knows `NODE_USE_ENV_PROXY`.
+    Node24,
+    /// `ws` for Node.
+    Ws,
+    /// `@grpc/grpc-js` for Node.
+    GrpcJs,
+    /// Java 17 or later.
+    Java,
+    /// Our Go client over net/http.
+    Go,
+    /// Our Go client over grpc-go.
+    GrpcGo,
+}
+
+impl Need {
+    /// A command that runs it: the program itself, or the interpreter with what it finds its packages by.
+    pub fn command(self) -> Command {
+        Command::new(self.program())
+    }
+
+    /// The program to start.
+    pub fn program(self) -> PathBuf {
+        let state = repository().join(".heddle");
+        match self {
+            Self::Curl => "curl".into(),
+            Self::Wrk => "wrk".into(),
+            Self::H2load => "h2load".into(),
+            Self::Nghttp => "nghttp".into(),
+            Self::Netcat => "nc".into(),
+            Self::Python => "python3".into(),
+            Self::Grpcio | Self::Websockets => state.join("venv/bin/python"),
+            Self::Node | Self::Ws | Self::GrpcJs => "node".into(),
+            Self::Node24 => {
+                let cpu = if cfg!(target_arch = "aarch64") {
+                    "arm64"
+                } else {
+                    "x64"
+                };
+                clients("node").join(format!("node_modules/node-linux-{cpu}/bin/node"))
+            }
+            Self::Java => "java".into(),
+            Self::Go | Self::GrpcGo => state.join("bin/clients-go"),
+        }
+    }
+
+    /// Its version, by asking it.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, and how to install it.
+    pub fn version(self) -> Result<String, String> {
+        let (arguments, word): (&[&str], usize) = match self {
+            Self::Netcat => (&["-h"], 4),
+            Self::Curl | Self::Wrk | Self::H2load | Self::Nghttp | Self::Python | Self::Java => {
+                (&["--version"], 1)
+            }
+            Self::Node | Self::Node24 => (&["--version"], 0),
+            Self::Grpcio => (&["-c", "import grpc; print(grpc.__version__)"], 0),
+            Self::Websockets => (
+                &["-c", "import websockets; print(websockets.__version__)"],
+                0,
+            ),
+            Self::Ws => (&["-p", "require('ws/package.json').version"], 0),
+            Self::GrpcJs => (&["-p", "require('@grpc/grpc-js/package.json').version"], 0),
+            Self::Go => (&["version", "go"], 0),
+            Self::GrpcGo => (&["version", "grpc"], 0),
+        };
+        let mut command = self.command();
+        command.args(arguments).current_dir(clients("node"));
+        let text = ask(&mut command).ok_or_else(|| self.missing())?;
+        let picked = text
+            .lines()
+            .next()
+            .and_then(|line| line.split_whitespace().nth(word));
+        // `nghttp2/1.52.0`, `debian/4.1.0-3`, `v20.20.2`, `1.219-1)`
+        let version = picked.and_then(|word| word.rsplit('/').next());
+        version
+            .map(|word| word.trim_matches(['v', ')']).to_owned())
+            .ok_or_else(|| self.missing())
+    }
+
+    fn missing(self) -> String {
+        format!(
+            "{self:?} ({}) is not here: run e2e/setup/install.sh",
+            self.program().display()
+        )
+    }
+}
+
+/// What a program says of itself; some print it to standard error and exit with 1.
+fn ask(command: &mut Command) -> Option<String> {
+    // Only a look whether it can be started at all: `process::run` would panic.
+    let found = Command::new(command.get_program())
+        .arg("--version")
+        .output();
+    if found.is_err() {
+        return None;
+    }
+    let finished = process::run(command, Duration::from_secs(20));
+    let text = format!("{}{}", finished.stdout, finished.stderr);
+    (finished.code.is_some_and(|code| code <= 1) && !text.contains("Error")).then_some(text)
+}
+
+/// The folder of our client programs in one language.
+pub fn clients(language: &str) -> PathBuf {
+    repository().join("e2e/clients").join(language)
+}

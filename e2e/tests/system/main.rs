@@ -1,0 +1,3 @@
+//! Protocols through the real binary, over real sockets.
+
+mod fixtures;
