@@ -1,0 +1,4 @@
+//! DNS: questions, what is known about them, and asking them.
+
+pub(super) mod question;
+pub(super) mod resolver;

@@ -1,0 +1,659 @@
+//! Everything that discovery knows and is about to do, behind one lock that nobody holds while waiting.
+//!
+//! Nothing here reads a clock, asks the network or touches a file: time, answers and looks are arguments.
+
+use super::dns::question::{Answer, Asked, Effect, Failure, Known, Question};
+use super::files::merge::{self, Files, Look};
+use super::guard;
+use super::names::{Shared, Standing, Table};
+use super::recipe::{self, Named, Part};
+use super::replica_set::{Addr, ReplicaSet};
+use heddle_core::Nanos;
+use heddle_core::config::{Cluster, Dns, UpstreamProtocol};
+use heddle_core::name::Path;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// DNS and literal names that are known at once beside what configuration and files name. One that nobody
+/// holds makes room for a new one.
+pub const NAMES_MAX: usize = 4096;
+
+/// A name without an answer that nobody looks up is forgotten after this: most are typing errors.
+const NEG_IDLE: Duration = Duration::from_secs(60);
+
+/// How often unused names are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// How often a held answer is checked against refused connections.
+const HOLD_CHECK: Duration = Duration::from_millis(200);
+
+/// Where a replica set comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Configuration or a file: it stays until that changes.
+    Written,
+    /// Somebody asked for its name: it stays while somebody uses it.
+    Named,
+}
+
+#[derive(Debug)]
+struct Entry {
+    shared: Arc<Shared>,
+    origin: Origin,
+    /// Whether its name binds; a set whose name is gone stays for those who still use it.
+    listed: bool,
+    parts: Vec<Part>,
+    /// Why it has no content, if not for DNS.
+    failed: Option<String>,
+    /// Whether the first answer stays.
+    once: bool,
+}
+
+#[derive(Debug)]
+struct Asking {
+    asked: Asked,
+    users: BTreeSet<Path>,
+}
+
+/// What has changed since the last [`State::take_changes`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// The table.
+    pub(super) table: bool,
+    /// What names bind to.
+    pub(super) bindings: bool,
+}
+
+/// Events for metrics and logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// An answer is held that drops so many endpoints.
+    Held { question: Question, lost: usize },
+    /// A held answer is used after all.
+    Released { question: Question },
+    /// A file was read and says something else than before.
+    FileRead { name: String },
+    /// A file cannot be read or understood.
+    FileFailed { name: String, why: String },
+    /// No further name is taken.
+    Full,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    entries: HashMap<Path, Entry>,
+    questions: HashMap<Question, Asking>,
+    named: usize,
+    full: bool,
+    files: Files,
+    dns: Dns,
+    idle: Duration,
+    swept: Nanos,
+    changes: Changes,
+    events: Vec<Event>,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: HashMap::new(),
+            questions: HashMap::new(),
+            named: 0,
+            full: false,
+            files: Files::new(),
+            dns: Dns::default(),
+            idle: heddle_core::config::Limits::default().cache_idle,
+            swept: 0,
+            changes: Changes::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Replaces everything that configuration writes. Sets whose name stays keep their object.
+    pub(super) fn configure<'c>(
+        &mut self,
+        clusters: impl Iterator<Item = &'c Cluster>,
+        dns: &Dns,
+        idle: Duration,
+        now: Nanos,
+    ) {
+        if self.dns != *dns {
+            self.dns = dns.clone();
+            self.questions
+                .values_mut()
+                .for_each(|asking| asking.asked.hurry(now));
+        }
+        self.idle = idle;
+        let mut gone: BTreeSet<Path> = self.listed_below("static");
+        for cluster in clusters {
+            let Some(id) = below("static", [cluster.name.as_bytes()]) else {
+                continue;
+            };
+            gone.remove(&id);
+            self.write(id, recipe::of_cluster(cluster), None, cluster.protocol, now);
+        }
+        for id in gone {
+            self.unlist(&id);
+        }
+    }
+
+    /// Takes what a look at the files' folder saw; says when to look again although nothing changes.
+    pub(super) fn files_seen(&mut self, look: &Look, now: Nanos) -> Option<Nanos> {
+        let (files, next) = merge::merge(&self.files, look, now);
+        let mut gone = self.listed_below("files");
+        for (name, file) in &files {
+            let Some(id) = below("files", name) else {
+                continue;
+            };
+            gone.remove(&id);
+            let before = self.files.get(name);
+            if before == Some(file) {
+                continue;
+            }
+            match &file.error {
+                Some(why) if before.is_none_or(|before| before.error != file.error) => {
+                    self.events.push(Event::FileFailed {
+                        name: id.to_string(),
+                        why: why.clone(),
+                    });
+                }
+                None if before
+                    .is_none_or(|before| before.good != file.good || before.error.is_some()) =>
+                {
+                    self.events.push(Event::FileRead {
+                        name: id.to_string(),
+                    });
+                }
+                _ => {}
+            }
+            let parts = file
+                .good
+                .as_deref()
+                .map(recipe::of_written)
+                .unwrap_or_default();
+            let failed = if file.good.is_none() {
+                file.error.clone()
+            } else {
+                None
+            };
+            self.write(id, parts, failed, UpstreamProtocol::Same, now);
+        }
+        for id in gone {
+            self.unlist(&id);
+        }
+        self.files = files;
+        next
+    }
+
+    /// Forgets the files, since their folder is another one now. Their names stay until the next look.
+    pub(super) fn forget_files(&mut self) {
+        self.files = Files::new();
+    }
+
+    /// Reasons why files do not count at the moment, with their names.
+    pub(super) fn file_errors(&self) -> Vec<(String, String)> {
+        let name = |elements: &merge::Elements| below("files", elements).map(|id| id.to_string());
+        let error = |(elements, file): (&merge::Elements, &merge::File)| {
+            Some((name(elements)?, file.error.clone()?))
+        };
+        self.files.iter().filter_map(error).collect()
+    }
+
+    fn listed_below(&self, namer: &str) -> BTreeSet<Path> {
+        let below = |id: &&Path| {
+            id.elements()
+                .get(1)
+                .is_some_and(|element| &**element == namer.as_bytes())
+        };
+        let listed = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.listed && entry.origin == Origin::Written);
+        listed.map(|(id, _)| id).filter(below).cloned().collect()
+    }
+
+    /// Adds or changes a written set.
+    fn write(
+        &mut self,
+        id: Path,
+        parts: Vec<Part>,
+        failed: Option<String>,
+        protocol: UpstreamProtocol,
+        now: Nanos,
+    ) {
+        let entry = self.entries.entry(id.clone()).or_insert_with(|| Entry {
+            shared: Arc::new(Shared::new(
+                ReplicaSet::new(id.clone(), protocol, Addr::Pending),
+                now,
+            )),
+            origin: Origin::Written,
+            listed: false,
+            parts: Vec::new(),
+            failed: None,
+            once: false,
+        });
+        if !entry.listed {
+            entry.listed = true;
+            self.changes = Changes {
+                table: true,
+                bindings: true,
+            };
+        }
+        entry.shared.touch(now);
+        entry.shared.set.set_protocol(protocol);
+        entry.failed = failed;
+        let before = std::mem::replace(&mut entry.parts, parts.clone());
+        self.follow(&id, &parts, now);
+        for question in before.iter().filter_map(Part::question) {
+            if !parts.iter().any(|part| part.question() == Some(question)) {
+                self.unfollow(&id, question);
+            }
+        }
+        self.refresh(&id);
+    }
+
+    /// Stops binding a name. Its set keeps its content for those who still use it, without updates.
+    fn unlist(&mut self, id: &Path) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        entry.listed = false;
+        self.changes = Changes {
+            table: true,
+            bindings: true,
+        };
+        for part in std::mem::take(&mut entry.parts) {
+            if let Some(question) = part.question() {
+                self.unfollow(id, question);
+            }
+        }
+    }
+
+    fn follow(&mut self, id: &Path, parts: &[Part], now: Nanos) {
+        for question in parts.iter().filter_map(Part::question) {
+            let asking = self
+                .questions
+                .entry(question.clone())
+                .or_insert_with(|| Asking {
+                    asked: Asked::new(now),
+                    users: BTreeSet::new(),
+                });
+            asking.users.insert(id.clone());
+        }
+    }
+
+    fn unfollow(&mut self, id: &Path, question: &Question) {
+        if let Some(asking) = self.questions.get_mut(question) {
+            asking.users.remove(id);
+            if asking.users.is_empty() {
+                self.questions.remove(question);
+            }
+        }
+    }
+
+    /// The set of a name that says itself what it is made of, asked for if it is new.
+    /// `None` when no further name is taken.
+    pub(super) fn named(&mut self, id: &Path, named: Named, now: Nanos) -> Option<Arc<ReplicaSet>> {
+        if let Some(set) = self
+            .entries
+            .get(id)
+            .and_then(|entry| entry.shared.take(now))
+        {
+            return Some(set);
+        }
+        if self.named >= NAMES_MAX && !self.make_room() {
+            if !std::mem::replace(&mut self.full, true) {
+                self.changes.table = true;
+                self.events.push(Event::Full);
+            }
+            return None;
+        }
+        let Named { part, once } = named;
+        let set = ReplicaSet::new(id.clone(), UpstreamProtocol::Same, Addr::Pending);
+        let shared = Arc::new(Shared::new(set, now));
+        let set = Arc::clone(&shared.set);
+        let parts = vec![part];
+        self.follow(id, &parts, now);
+        let entry = Entry {
+            shared,
+            origin: Origin::Named,
+            listed: true,
+            parts,
+            failed: None,
+            once,
+        };
+        self.entries.insert(id.clone(), entry);
+        self.named += 1;
+        self.changes.table = true;
+        self.refresh(id);
+        Some(set)
+    }
+
+    /// Questions to ask now, at most `room`; each counts as on its way.
+    pub(super) fn due(&mut self, now: Nanos, room: usize) -> Vec<Question> {
+        let due = self
+            .questions
+            .iter_mut()
+            .filter(|(_, asking)| asking.asked.due().is_some_and(|due| due <= now));
+        let ask = |(question, asking): (&Question, &mut Asking)| {
+            asking.asked.sent();
+            question.clone()
+        };
+        due.take(room).map(ask).collect()
+    }
+
+    /// When something is to be done next, should nothing happen before.
+    pub(super) fn next_wake(&self, now: Nanos) -> Nanos {
+        let mut wake = after(self.swept, SWEEP);
+        for asking in self.questions.values() {
+            if let Some(due) = asking.asked.due() {
+                wake = wake.min(due);
+            }
+            if asking.asked.lost().is_some() {
+                wake = wake.min(after(now, HOLD_CHECK));
+            }
+        }
+        wake
+    }
+
+    /// Takes the answer to a question; `None` when nobody wants it any more.
+    pub(super) fn answered(
+        &mut self,
+        question: &Question,
+        result: Result<Answer, Failure>,
+        now: Nanos,
+    ) -> Option<Effect> {
+        let asking = self.questions.get_mut(question)?;
+        let was_held = asking.asked.lost().is_some();
+        let effect = asking.asked.answered(now, result, &self.dns);
+        let lost = asking.asked.lost().map(|(_, lost)| lost.len());
+        if let (Effect::Held, false, Some(lost)) = (effect, was_held, lost) {
+            self.events.push(Event::Held {
+                question: question.clone(),
+                lost,
+            });
+        }
+        self.mark(question);
+        if matches!(effect, Effect::Changed | Effect::Never) {
+            self.spread(question);
+        }
+        Some(effect)
+    }
+
+    /// What time brings: held answers whose time is over, names that nobody uses.
+    pub(super) fn tick(&mut self, now: Nanos) {
+        let over: Vec<Question> = self
+            .questions
+            .iter()
+            .filter(|(_, asking)| self.hold_ended(asking, now))
+            .map(|(q, _)| q.clone())
+            .collect();
+        for question in over {
+            if let Some(asking) = self.questions.get_mut(&question) {
+                asking.asked.release();
+            }
+            self.mark(&question);
+            self.spread(&question);
+            self.events.push(Event::Released { question });
+        }
+        if now >= after(self.swept, SWEEP) {
+            self.swept = now;
+            self.sweep(now);
+        }
+    }
+
+    fn hold_ended(&self, asking: &Asking, now: Nanos) -> bool {
+        let Some((since, lost)) = asking.asked.lost() else {
+            return false;
+        };
+        let is_lost = |address: &SocketAddr| {
+            lost.iter().any(|record| {
+                record.ip == address.ip() && (record.port == 0 || record.port == address.port())
+            })
+        };
+        let users = asking.users.iter().filter_map(|id| self.entries.get(id));
+        let refused = users
+            .map(|entry| entry.shared.set.refused_among(is_lost))
+            .max()
+            .unwrap_or(0);
+        guard::ended(since, now, lost.len(), refused)
+    }
+
+    /// Tells the sets behind a question whether refused connections matter.
+    fn mark(&self, question: &Question) {
+        let held = |question| {
+            self.questions
+                .get(question)
+                .is_some_and(|asking| asking.asked.lost().is_some())
+        };
+        let users = self
+            .questions
+            .get(question)
+            .into_iter()
+            .flat_map(|asking| &asking.users);
+        for entry in users.filter_map(|id| self.entries.get(id)) {
+            entry
+                .shared
+                .set
+                .hold(entry.parts.iter().filter_map(Part::question).any(held));
+        }
+    }
+
+    /// Brings what is known about a question to the sets made of it.
+    fn spread(&mut self, question: &Question) {
+        let users: Vec<Path> = self
+            .questions
+            .get(question)
+            .into_iter()
+            .flat_map(|asking| asking.users.clone())
+            .collect();
+        for id in users {
+            let before = self.entries.get(&id).map(|entry| entry.shared.set.addr());
+            self.refresh(&id);
+            let after = self.entries.get(&id).map(|entry| entry.shared.set.addr());
+            let kind = |addr: Option<Arc<Addr>>| addr.map(|addr| std::mem::discriminant(&*addr));
+            if kind(before) != kind(after) {
+                // The name itself may bind now, or no longer wait.
+                self.changes = Changes {
+                    table: true,
+                    bindings: true,
+                };
+            }
+        }
+    }
+
+    /// Publishes the content of one set, as far as it is known.
+    fn refresh(&mut self, id: &Path) {
+        let Some(entry) = self.entries.get(id) else {
+            return;
+        };
+        let set = &entry.shared.set;
+        if entry.once && matches!(*set.addr(), Addr::Bound(_)) {
+            return;
+        }
+        let addr = match &entry.failed {
+            Some(why) => Addr::Failed(why.clone()),
+            None => {
+                let known = |question: &Question| {
+                    self.questions
+                        .get(question)
+                        .map_or(&Known::Pending, |asking| asking.asked.known())
+                };
+                let waits = entry
+                    .parts
+                    .iter()
+                    .filter_map(Part::question)
+                    .any(|q| *known(q) == Known::Pending);
+                if waits && matches!(*set.addr(), Addr::Bound(_)) {
+                    // Make before break: what serves now serves until everything new is known.
+                    return;
+                }
+                recipe::compose(&entry.parts, known, entry.origin == Origin::Named)
+            }
+        };
+        set.publish(addr);
+    }
+
+    fn sweep(&mut self, now: Nanos) {
+        let unused: Vec<Path> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| {
+                let idle = if self.never(entry) {
+                    self.idle.min(NEG_IDLE)
+                } else {
+                    self.idle
+                };
+                let droppable = entry.origin == Origin::Named || !entry.listed;
+                droppable
+                    && now >= after(entry.shared.used(), idle)
+                    && entry.shared.drop_unless_held()
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in unused {
+            self.remove(&id);
+        }
+    }
+
+    /// Drops the named set that has been unused for longest, rather one without an answer.
+    fn make_room(&mut self) -> bool {
+        let unused = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.origin == Origin::Named && !entry.shared.held());
+        let oldest = unused.min_by_key(|(_, entry)| (!self.never(entry), entry.shared.used()));
+        let Some(id) = oldest.map(|(id, _)| id.clone()) else {
+            return false;
+        };
+        let dropped = self
+            .entries
+            .get(&id)
+            .is_some_and(|entry| entry.shared.drop_unless_held());
+        if dropped {
+            self.remove(&id);
+        }
+        dropped
+    }
+
+    fn remove(&mut self, id: &Path) {
+        let Some(entry) = self.entries.remove(id) else {
+            return;
+        };
+        for question in entry.parts.iter().filter_map(Part::question) {
+            self.unfollow(id, question);
+        }
+        if entry.origin == Origin::Named {
+            self.named -= 1;
+            self.full = false;
+        }
+        // Who has bound the name must ask for it again.
+        self.changes = Changes {
+            table: true,
+            bindings: true,
+        };
+    }
+
+    fn never(&self, entry: &Entry) -> bool {
+        let never = |question| {
+            self.questions
+                .get(question)
+                .is_some_and(|asking| matches!(asking.asked.known(), Known::Never(_)))
+        };
+        entry.parts.iter().filter_map(Part::question).any(never)
+    }
+
+    /// What has changed since this was called last.
+    pub(super) fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// DNS names kept fresh, and replica sets known.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.questions.len(), self.entries.len())
+    }
+
+    pub(super) fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
+    /// Everything that is known, for a snapshot.
+    pub(super) fn table(&self) -> Table {
+        let mut table = Table {
+            full: self.full,
+            ..Table::default()
+        };
+        for (id, entry) in &self.entries {
+            table.sets.insert(id.clone(), Arc::clone(&entry.shared));
+            if entry.listed {
+                table.standing.insert(id.clone(), self.standing(entry));
+            }
+        }
+        table
+    }
+
+    fn standing(&self, entry: &Entry) -> Standing {
+        if entry.origin == Origin::Written {
+            return Standing::Bound;
+        }
+        match *entry.shared.set.addr() {
+            Addr::Bound(_) => Standing::Bound,
+            Addr::Pending => Standing::Pending,
+            Addr::Neg | Addr::Failed(_) => Standing::Neg,
+        }
+    }
+
+    /// Seconds since the last good answer of the stalest question behind a set; `None` without questions.
+    pub(super) fn age(&self, id: &Path, now: Nanos) -> Option<f64> {
+        let entry = self.entries.get(id)?;
+        let good_at = |question| {
+            self.questions
+                .get(question)
+                .and_then(|asking| asking.asked.good_at())
+        };
+        let oldest = entry
+            .parts
+            .iter()
+            .filter_map(Part::question)
+            .filter_map(good_at)
+            .min()?;
+        Some(now.saturating_sub(oldest) as f64 / 1e9)
+    }
+}
+
+/// A set for a name that is not kept: literal endpoints serve all the same, the others fail and say why.
+pub(super) fn unkept(id: Path, part: &Part) -> ReplicaSet {
+    match part {
+        Part::Literal(endpoint) => ReplicaSet::new(
+            id,
+            UpstreamProtocol::Same,
+            Addr::Bound(vec![endpoint.clone()]),
+        ),
+        Part::Asked { question, .. } => {
+            let why = format!(
+                "DNS is not asked for {question}: all {NAMES_MAX} names that are kept are in use"
+            );
+            failed(id, why)
+        }
+    }
+}
+
+/// A set that never has endpoints, and why.
+pub(super) fn failed(id: Path, why: String) -> ReplicaSet {
+    ReplicaSet::new(id, UpstreamProtocol::Same, Addr::Failed(why))
+}
+
+fn below(namer: &str, rest: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Option<Path> {
+    let start = Path::from_elements([b"#".as_slice(), namer.as_bytes()])?;
+    Some(start.concat(&Path::from_elements(rest)?))
+}
+
+fn after(now: Nanos, wait: Duration) -> Nanos {
+    now.saturating_add(Nanos::try_from(wait.as_nanos()).unwrap_or(Nanos::MAX))
+}
