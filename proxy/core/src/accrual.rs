@@ -371,3 +371,6 @@ fn after(now: Nanos, wait: Duration) -> Nanos {
     now.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
         .min(u64::MAX >> 2)
 }
+
+#[cfg(test)]
+mod tests;

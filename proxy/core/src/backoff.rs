@@ -118,3 +118,62 @@ fn upto(bound: Duration, rng: &mut impl Rng) -> Duration {
         Duration::from_nanos(rng.below(nanos) as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Xoshiro;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn constant_is_constant() {
+        let mut waits = Backoff::constant(MS);
+        assert!((0..3).all(|_| waits.next(&mut Xoshiro::seeded(1)) == MS));
+    }
+
+    #[test]
+    fn no_wait_stays_no_wait() {
+        let mut waits = Backoff::from(config::Backoff {
+            base: Duration::ZERO,
+            max: Duration::ZERO,
+        });
+        assert!((0..5).all(|_| waits.next(&mut Xoshiro::seeded(1)).is_zero()));
+    }
+
+    #[test]
+    fn decorrelated_waits_start_at_the_base_grow_at_most_threefold_and_stop_at_the_maximum() {
+        for seed in 0..200 {
+            let rng = &mut Xoshiro::seeded(seed);
+            let mut waits = Backoff::decorrelated(25 * MS, 250 * MS);
+            let mut last = waits.next(rng);
+            assert_eq!(last, 25 * MS);
+            for _ in 0..50 {
+                let wait = waits.next(rng);
+                assert!(
+                    wait >= last && wait <= (last * 3).min(250 * MS),
+                    "seed {seed}: {last:?} then {wait:?}"
+                );
+                last = wait;
+            }
+        }
+    }
+
+    #[test]
+    fn equal_jitter_doubles_its_lower_half() {
+        for seed in 0..200 {
+            let rng = &mut Xoshiro::seeded(seed);
+            let (start, max) = (Duration::from_secs(1), Duration::from_secs(60));
+            let mut waits = Backoff::equal_jittered(start, max);
+            assert_eq!(waits.next(rng), start);
+            for n in 0..40 {
+                let (wait, low) = (waits.next(rng), start * 2_u32.pow(n.min(8)));
+                assert!(
+                    wait >= low.min(max) && wait <= (low * 2).min(max),
+                    "seed {seed}, wait {n}: {wait:?}"
+                );
+            }
+            assert_eq!(waits.next(rng), max);
+        }
+    }
+}

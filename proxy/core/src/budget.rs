@@ -199,3 +199,100 @@ impl RetryBudget {
 pub fn requeues_per_request(balance: u64, share: f64) -> u64 {
     (share * balance as f64).ceil() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    fn budget(window: u64, min: i64, ratio: f64) -> RetryBudget {
+        RetryBudget::from_parts(Duration::from_secs(window), min, ratio).unwrap()
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_refused_with_a_reason() {
+        let of = |window, min, ratio| {
+            RetryBudget::from_parts(Duration::from_millis(window), min, ratio).err()
+        };
+        assert_eq!(
+            of(999, 1, 0.2),
+            Some(BudgetError::Window(Duration::from_millis(999)))
+        );
+        assert_eq!(
+            of(60_001, 1, 0.2),
+            Some(BudgetError::Window(Duration::from_millis(60_001)))
+        );
+        assert_eq!(of(1000, -1, 0.2), Some(BudgetError::MinPerSecond(-1)));
+        assert_eq!(of(1000, 0, 1000.5), Some(BudgetError::Ratio(1000.5)));
+        assert_eq!(of(1000, 0, -0.1), Some(BudgetError::Ratio(-0.1)));
+        assert!(of(1000, 0, f64::NAN).is_some());
+        let text = of(1000, 0, 1000.5).unwrap().to_string();
+        assert!(
+            text.contains("1000.5") && text.contains("from 0 to 1000"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn five_requests_buy_one_retry() {
+        let budget = budget(10, 0, 0.2);
+        assert!(!budget.try_withdraw(0));
+        (0..5).for_each(|_| budget.deposit(0));
+        assert!(budget.try_withdraw(0));
+        assert!(!budget.try_withdraw(0));
+    }
+
+    #[test]
+    fn nothing_at_all_is_never_granted() {
+        let budget = budget(10, 0, 0.0);
+        (0..100).for_each(|_| budget.deposit(0));
+        assert_eq!((budget.balance(0), budget.try_withdraw(0)), (0, false));
+    }
+
+    #[test]
+    fn the_reserve_comes_back_after_the_window() {
+        let budget = budget(10, 1, 0.2);
+        assert_eq!((0..20).filter(|_| budget.try_withdraw(0)).count(), 10);
+        assert_eq!(budget.balance(9 * SECOND), 0);
+        assert_eq!(budget.balance(10 * SECOND), 10);
+    }
+
+    #[test]
+    fn deposits_leak_away_part_by_part() {
+        let budget = budget(10, 0, 1.0);
+        (0..10).for_each(|second| budget.deposit(second * SECOND));
+        for second in 10..20 {
+            assert_eq!(
+                budget.balance(second * SECOND),
+                19 - second,
+                "at {second} s"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tiny_ratio_does_not_overflow() {
+        let budget = budget(60, 1000, 1e-300);
+        budget.deposit(0);
+        assert_eq!(budget.balance(0), 60_000);
+        assert_eq!(
+            (0..60_001).filter(|_| budget.try_withdraw(0)).count(),
+            60_000
+        );
+    }
+
+    #[test]
+    fn workers_cannot_overdraw() {
+        let budget = budget(10, 10, 0.2);
+        let granted: usize = std::thread::scope(|scope| {
+            let worker = || (0..1000).filter(|_| budget.try_withdraw(0)).count();
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(worker)).collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap())
+                .sum()
+        });
+        assert_eq!(granted, 100);
+    }
+}

@@ -197,3 +197,91 @@ impl PeakEwma {
         new
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn peak() -> PeakEwma {
+        PeakEwma::new(0, Duration::from_secs(10))
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_fades_by_asking() {
+        let cost = peak();
+        cost.observe(MS, 5 * MS);
+        cost.observe(2 * MS, 1000 * MS);
+        assert_eq!(cost.load(2 * MS), 1000.0 * MS as f64);
+        let after = cost.load(10_002 * MS); // one decay time later
+        assert!(
+            (after / (1000.0 * MS as f64) - (-1.0_f64).exp()).abs() < 1e-9,
+            "{after}"
+        );
+    }
+
+    #[test]
+    fn load_is_multiplied_by_what_is_in_flight() {
+        let cost = peak();
+        cost.observe(0, 7);
+        (0..3).for_each(|_| cost.start());
+        assert_eq!(cost.load(0), 28.0);
+        cost.release();
+        assert_eq!(cost.load(0), 21.0);
+    }
+
+    #[test]
+    fn an_unknown_endpoint_is_tried_once_and_then_waited_for() {
+        let cost = peak();
+        assert_eq!(cost.load(0), 0.0);
+        cost.start();
+        assert_eq!(cost.load(1), PENALTY + 1.0);
+        cost.end(0, 3 * MS);
+        assert_eq!(cost.load(3 * MS), 3.0 * MS as f64);
+    }
+
+    #[test]
+    fn what_was_forgotten_is_unknown_again() {
+        let cost = peak();
+        cost.start();
+        cost.observe(0, 1000 * MS);
+        cost.forget();
+        assert_eq!((cost.pending(), cost.latency()), (1, 0.0));
+        cost.end(0, 2 * MS);
+        assert_eq!(
+            cost.load(2 * MS),
+            2.0 * MS as f64,
+            "the first sample afterwards is taken whole"
+        );
+    }
+
+    #[test]
+    fn time_that_goes_back_and_unmatched_ends_do_no_harm() {
+        let cost = peak();
+        cost.observe(10 * MS, 8 * MS);
+        cost.end(20 * MS, 5 * MS); // started in its own future
+        assert_eq!((cost.pending(), cost.load(MS)), (0, 8.0 * MS as f64));
+    }
+
+    #[test]
+    fn workers_may_observe_at_once() {
+        let cost = peak();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for step in 0..10_000_u64 {
+                        cost.start();
+                        cost.end(step * MS, step * MS + 5 * MS);
+                    }
+                });
+            }
+        });
+        assert_eq!(cost.pending(), 0);
+        let load = cost.load(10_005 * MS);
+        assert!(
+            (4.0 * MS as f64..=5.1 * MS as f64).contains(&load),
+            "{load}"
+        );
+    }
+}

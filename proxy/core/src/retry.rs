@@ -10,6 +10,8 @@ use crate::config::{Retries, RetryOn};
 use crate::random::Rng;
 use std::time::Duration;
 
+pub mod hedge;
+
 /// The longest wait that an upstream may ask for. A request told to come back later than this is
 /// not retried here: holding it would keep the caller's connection for a guess.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -214,3 +216,6 @@ pub fn never_started(outcome: Outcome) -> bool {
         Outcome::ConnectFailed | Outcome::ConnectTimeout | Outcome::Unused | Outcome::RefusedStream
     )
 }
+
+#[cfg(test)]
+mod tests;

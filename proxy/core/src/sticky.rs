@@ -54,3 +54,102 @@ pub fn hash(parts: &[&[u8]]) -> u64 {
 pub(crate) fn unit(hash: u64) -> f64 {
     ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Rng, Xoshiro};
+
+    fn arms(weights: &[f64]) -> Vec<(String, f64)> {
+        weights
+            .iter()
+            .enumerate()
+            .map(|(arm, weight)| (format!("accounts-v{}", arm + 1), *weight))
+            .collect()
+    }
+
+    fn keys(n: u64) -> impl Iterator<Item = Vec<u8>> {
+        (0..n).map(|user| format!("user-{user}").into_bytes())
+    }
+
+    #[test]
+    fn no_arm_without_weight() {
+        assert_eq!(pick("s", &arms(&[]), b"k"), None);
+        assert_eq!(
+            pick("s", &arms(&[0.0, -1.0, f64::NAN, f64::INFINITY]), b"k"),
+            None
+        );
+        assert!(keys(1000).all(|key| pick("s", &arms(&[0.0, 1.0]), &key) == Some(1)));
+    }
+
+    /// Other versions of Heddle count on these numbers.
+    #[test]
+    fn the_hash_is_what_it_was() {
+        assert_eq!(hash(&[]), 0xf52a_15e9_a9b5_e89b);
+        assert_eq!(
+            hash(&[b"bank/accounts", b"accounts-v1", b"alice"]),
+            0x9cbb_50a8_e4cf_be8b
+        );
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn shares_are_within_the_error_of_sampling() {
+        let n = 20_000_u64;
+        for weights in [
+            &[95.0, 5.0][..],
+            &[1.0, 1.0, 1.0],
+            &[0.5, 0.25, 0.25],
+            &[99.9, 0.1],
+        ] {
+            let sum: f64 = weights.iter().sum();
+            let arms = arms(weights);
+            let mut counts = vec![0_u64; weights.len()];
+            keys(n).for_each(|key| counts[pick("bank/accounts", &arms, &key).unwrap()] += 1);
+            for (count, weight) in counts.iter().zip(weights) {
+                let (mean, p) = (n as f64 * weight / sum, weight / sum);
+                let sigma = (n as f64 * p * (1.0 - p)).sqrt();
+                assert!(
+                    (*count as f64 - mean).abs() < 4.0 * sigma + 1.0,
+                    "{weights:?}: {counts:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn raising_a_weight_only_adds_keys_to_that_arm() {
+        let mut rng = Xoshiro::seeded(3);
+        for round in 0..20 {
+            let before: Vec<f64> = (0..4).map(|_| rng.below(10) as f64).collect();
+            let (raised, mut after) = (rng.below(4), before.clone());
+            after[raised] += 1.0 + rng.below(5) as f64;
+            let (before, after) = (arms(&before), arms(&after));
+            for key in keys(2000) {
+                let (was, is) = (pick("s", &before, &key), pick("s", &after, &key));
+                assert!(
+                    was == is || is == Some(raised),
+                    "round {round}: {was:?} became {is:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn order_does_not_matter() {
+        let (one, two) = ([("a", 3.0), ("b", 1.0)], [("b", 1.0), ("a", 3.0)]);
+        for key in keys(1000) {
+            let name = |arms: &[(&'static str, f64)]| arms[pick("s", arms, &key).unwrap()].0;
+            assert_eq!(name(&one), name(&two));
+        }
+    }
+
+    #[test]
+    fn services_are_independent() {
+        let arms = arms(&[90.0, 10.0]);
+        let both = keys(20_000)
+            .filter(|key| pick("a", &arms, key) == Some(1) && pick("b", &arms, key) == Some(1));
+        let both = both.count() as f64; // 1 % expected, sigma 14
+        assert!((140.0..260.0).contains(&both), "{both}");
+    }
+}
