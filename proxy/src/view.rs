@@ -1,5 +1,12 @@
 //! What the running proxy shows of itself: plain values, filled by the data plane, read by the admin server.
 
+mod config;
+mod tree;
+
+pub use config::{balancer_word, config_json, protocol_word};
+pub(crate) use config::{duration, fault_words, identifier, key_word, match_words};
+pub use tree::tree_json;
+
 use heddle_core::status::Status;
 use serde::Serialize;
 use std::net::SocketAddr;

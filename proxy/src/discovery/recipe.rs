@@ -163,7 +163,11 @@ pub(crate) fn without_dns(host: &str) -> Option<IpAddr> {
 /// What is known already serves; a set waits only while nothing is. Endpoints are distinct by address: the
 /// first part that gives one decides its weight. When no name has an answer, `named` decides between neg (a
 /// name that somebody asked for does not exist) and a failure (somebody wrote a set and DNS does not know it).
-pub(crate) fn compose<'k>(parts: &[Part], known: impl Fn(&Question) -> &'k Known, named: bool) -> Addr {
+pub(crate) fn compose<'k>(
+    parts: &[Part],
+    known: impl Fn(&Question) -> &'k Known,
+    named: bool,
+) -> Addr {
     let mut endpoints = Vec::new();
     let mut seen = BTreeSet::new();
     let mut pending = false;

@@ -206,7 +206,12 @@ impl Asked {
     }
 
     /// Takes what came back.
-    pub(crate) fn answered(&mut self, now: Nanos, result: Result<Answer, Failure>, dns: &Dns) -> Effect {
+    pub(crate) fn answered(
+        &mut self,
+        now: Nanos,
+        result: Result<Answer, Failure>,
+        dns: &Dns,
+    ) -> Effect {
         let result = match result {
             Ok(answer) if answer.records.is_empty() => Err(Failure::NoRecords(Some(answer.ttl))),
             other => other,
