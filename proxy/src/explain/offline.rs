@@ -47,10 +47,9 @@ fn kind_of(path: &Path) -> Option<(&'static str, usize)> {
     let [root, name, ..] = path.elements() else {
         return None;
     };
-    let of = |element: &heddle_core::name::Element, text: &str| **element == *text.as_bytes();
     KINDS
         .into_iter()
-        .find(|(kind, _)| of(root, "#") && of(name, kind))
+        .find(|(kind, _)| root.as_str() == Some("#") && name.as_str() == Some(kind))
 }
 
 /// The names of one configuration, as far as they are known without asking anybody: written replica sets, the files
