@@ -26,13 +26,14 @@ const IMPURE: [(&str, &str); 9] = [
 ];
 
 /// What `heddle-core` may depend on; a new entry is a decision (docs/adr/0008).
-const CORE_MAY_USE: [&str; 6] = [
+const CORE_MAY_USE: [&str; 7] = [
     "base64",
+    "granit-parser",
     "regex",
     "schemars",
     "serde",
-    "serde-saphyr",
     "serde_json",
+    "sfv",
 ];
 
 /// Which of our crates each of our crates may depend on.
