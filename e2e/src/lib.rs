@@ -7,12 +7,14 @@
 //! * [`script`] plays servers that misbehave, byte by byte,
 //! * [`wire`] reads and writes HTTP/1 without a library in between,
 //! * [`websocket`] is a WebSocket echo server,
+//! * [`conformance`] runs the vectors of the naming language and its neighbours,
 //! * [`process`] and [`needs`] run foreign programs, or name what is missing.
 //!
 //! Everything binds loopback only, waits a bounded time, and panics with what it saw:
 //! a failed expectation here is a failed test.
 
 pub mod binary;
+pub mod conformance;
 pub mod echo;
 pub mod needs;
 pub mod process;
