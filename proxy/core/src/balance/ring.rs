@@ -18,6 +18,8 @@ const MIN_POINTS: usize = 16;
 /// Points of the ring from which sets get fewer points each: memory is bounded by 1 MiB, or 16 points
 /// each beyond 4096 endpoints.
 const MAX_RING: usize = 65_536;
+/// The increment of SplitMix64.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How far a pick follows the ring before it looks at the endpoints in order.
 const WALK: usize = 64;
 
@@ -41,7 +43,13 @@ impl Ring {
         for (index, node) in nodes.iter().enumerate() {
             if weights[index] > 0.0 {
                 let points = ((weights[index] / heaviest * most as f64).round() as u64).max(1);
-                let place = |point: u64| mix64(node.identity() ^ mix64(point + 1));
+                // SplitMix64 seeded by the identity: its outputs are the points.
+                let place = |point: u64| {
+                    mix64(
+                        node.identity()
+                            .wrapping_add((point + 1).wrapping_mul(GOLDEN)),
+                    )
+                };
                 self.points
                     .extend((0..points).map(|point| (place(point), index as u32)));
             }
