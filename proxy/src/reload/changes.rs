@@ -73,6 +73,9 @@ impl Changes {
     /// Resolves when the targets look different from the last time, and have kept quiet since; or at
     /// `deadline`. Says whether they look different.
     pub(crate) async fn next(&mut self, deadline: Option<Instant>) -> bool {
+        if self.targets.is_empty() && deadline.is_none() {
+            std::future::pending::<()>().await;
+        }
         loop {
             let mut wait = self.poll;
             if let Some(deadline) = deadline {

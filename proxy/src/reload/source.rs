@@ -1,0 +1,161 @@
+//! Where configuration is read from: the file system, and a record of what was read.
+
+use heddle_core::spec::{MAX_FILE_BYTES, Source};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, File};
+use std::hash::{Hash as _, Hasher as _};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// The files and the environment of this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FileSystem;
+
+impl Source for FileSystem {
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(file)?
+            .take(MAX_FILE_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let name = |entry: io::Result<fs::DirEntry>| {
+            Some(entry.ok()?.file_name().to_string_lossy().into_owned())
+        };
+        Ok(fs::read_dir(folder)?.filter_map(name).collect())
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// What one file was when it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Something, by its hash.
+    Content(u64),
+    /// Nothing but white space.
+    Blank,
+    /// It was not there.
+    Missing,
+    /// It could not be read.
+    Unreadable,
+}
+
+/// Every file of one load.
+pub(super) type Reads = BTreeMap<PathBuf, Seen>;
+
+/// A source that records what is read through it.
+pub(super) struct Recorded<'s> {
+    source: &'s dyn Source,
+    reads: RefCell<Reads>,
+}
+
+impl<'s> Recorded<'s> {
+    pub(super) fn new(source: &'s dyn Source) -> Self {
+        Self {
+            source,
+            reads: RefCell::default(),
+        }
+    }
+
+    pub(super) fn into_reads(self) -> Reads {
+        self.reads.into_inner()
+    }
+}
+
+impl Source for Recorded<'_> {
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        let result = self.source.read(file);
+        self.reads
+            .borrow_mut()
+            .insert(file.to_path_buf(), seen(&result));
+        result
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.source.list(folder)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.source.env(name)
+    }
+}
+
+fn seen(result: &io::Result<Vec<u8>>) -> Seen {
+    match result {
+        Ok(bytes) if bytes.trim_ascii().is_empty() => Seen::Blank,
+        Ok(bytes) => {
+            let mut hasher = DefaultHasher::new();
+            bytes.hash(&mut hasher);
+            Seen::Content(hasher.finish())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::Missing,
+        Err(_) => Seen::Unreadable,
+    }
+}
+
+/// The files that held something at the last good load and hold nothing now. Files that are no longer part of
+/// the configuration count only when they are gone, which `exists` tells.
+pub(super) fn voids(good: &Reads, now: &Reads, exists: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let had_content = good
+        .iter()
+        .filter(|(_, seen)| matches!(seen, Seen::Content(_)));
+    let is_void = |path: &&PathBuf| match now.get(*path) {
+        Some(Seen::Blank | Seen::Missing) => true,
+        Some(Seen::Content(_) | Seen::Unreadable) => false,
+        None => !exists(path),
+    };
+    had_content
+        .map(|(path, _)| path)
+        .filter(is_void)
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_held_something_can_become_void() {
+        let reads = |entries: &[(&str, Seen)]| -> Reads {
+            entries
+                .iter()
+                .map(|(path, seen)| (PathBuf::from(path), *seen))
+                .collect()
+        };
+        let (one, two) = (Seen::Content(1), Seen::Content(2));
+        let good = reads(&[("main", one), ("rule", two), ("blank", Seen::Blank)]);
+        let table: &[(&[(&str, Seen)], &[&str], &[&str])] = &[
+            // (reads now, files that exist, void)
+            (&[("main", one), ("rule", two)], &[], &[]),
+            (&[("main", two), ("rule", one)], &[], &[]),
+            (&[("main", Seen::Blank), ("rule", two)], &[], &["main"]),
+            (&[("main", Seen::Missing)], &[], &["main", "rule"]),
+            (&[("main", Seen::Unreadable), ("rule", one)], &[], &[]),
+            (&[("main", one)], &["rule"], &[]),
+            (&[("main", one)], &[], &["rule"]),
+            (
+                &[("main", one), ("rule", two), ("blank", Seen::Missing)],
+                &[],
+                &[],
+            ),
+        ];
+        for (now, existing, expect) in table {
+            let void = voids(&good, &reads(now), |path| {
+                existing.iter().any(|file| Path::new(file) == path)
+            });
+            assert_eq!(
+                void,
+                expect.iter().map(PathBuf::from).collect::<Vec<_>>(),
+                "{now:?}"
+            );
+        }
+    }
+}
