@@ -1,0 +1,1 @@
+//! JSON Schemas for editors, and the reference parts of `docs/`, made from the tables.

@@ -1,0 +1,138 @@
+use super::*;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+thread_local! {
+    static READ: RefCell<BTreeSet<(&'static str, &'static str)>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Remembers that a decoder has asked for a key.
+pub(super) fn note_read(object: &'static str, key: &'static str) {
+    READ.with_borrow_mut(|read| read.insert((object, key)));
+}
+
+/// Files in memory.
+#[derive(Default)]
+struct Memory(BTreeMap<PathBuf, Vec<u8>>, Option<&'static str>);
+
+impl Memory {
+    fn with(mut self, file: &str, text: impl Into<Vec<u8>>) -> Self {
+        self.0.insert(file.into(), text.into());
+        self
+    }
+}
+
+impl Source for Memory {
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        self.0
+            .get(file)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let here = |file: &&PathBuf| file.parent() == Some(folder);
+        let names = self
+            .0
+            .keys()
+            .filter(here)
+            .filter_map(|file| file.file_name());
+        let names: Vec<_> = names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        if names.is_empty() {
+            Err(io::ErrorKind::NotFound.into())
+        } else {
+            Ok(names)
+        }
+    }
+    fn env(&self, name: &str) -> Option<String> {
+        self.1
+            .filter(|_| name == "POD_NAMESPACE")
+            .map(str::to_owned)
+    }
+}
+
+/// The findings of a proxy's file alone, as `code line:column`.
+fn findings(text: &str) -> Vec<String> {
+    let source = Memory::default().with("p.yaml", text);
+    let loaded = load(Some(Path::new("p.yaml")), &source);
+    let told = loaded
+        .findings
+        .iter()
+        .map(|f| format!("{} {}:{}", f.code, f.line, f.column));
+    told.collect()
+}
+
+#[test]
+fn the_file_of_the_design_is_read() {
+    let main = r#"
+admin: {listen: 127.0.0.1:0}
+namespace: bank
+listeners:
+  - name: outbound
+    listen: 127.0.0.1:0
+    identify: [host, {header: x-name}, {path: {segments: 2, consume: true}}, method-host, {static: backend}]
+  - name: inbound
+    listen: 0.0.0.0:8080
+    mode: inbound
+    forwardTo: 127.0.0.1:18080
+discovery:
+  static:
+    accounts-v1: [127.0.0.1:9001, 127.0.0.1:9002]
+    accounts-v2: ["127.0.0.1:9011 * 2"]
+    accounts-v3: [127.0.0.1:9013]
+    ledger: {endpoints: ["127.0.0.1:9021"], protocol: http2}
+rules: [./rules/*.yaml]
+"#;
+    let rules = r#"
+apiVersion: heddle.dev/v1alpha1
+kind: Route
+metadata: {name: accounts}
+spec:
+  service: accounts
+  rules:
+    - match: {headers: {x-stage: v2}}
+      to: accounts-v2
+    - to: [{service: accounts-v1, weight: 95}, {service: accounts-v2, weight: 5}]
+      stickyBy: header:x-user-id
+      mirror: {to: accounts-v3, percent: 10}
+      set: {requestHeaders: {x-a: b}, path: {prefix: /v2}}
+  timeout: 2s
+  attemptTimeout: 500ms
+  retries: {on: [connect, refused-stream, 502, 503], max: 2, budget: {ratio: 0.2, minPerSecond: 10, window: 10s}, backoff: {base: 25ms, max: 250ms}}
+  hedge: {percentile: 95}
+  balancer: {kind: p2c-peak-ewma, decay: 10s}
+  accrual: {consecutiveFailures: 5, successRate: {below: 0.8, window: 10s, minRequests: 5}, minProbe: 1s, maxProbe: 60s}
+---
+apiVersion: heddle.dev/v1alpha1
+kind: Fault
+metadata: {name: slow-accounts}
+spec: {service: accounts, match: {}, percent: 10, delay: 200ms, abort: {status: 503}, until: 10m}
+"#;
+    let source = Memory::default()
+        .with("etc/p.yaml", main)
+        .with("etc/./rules/a.yaml", rules);
+    let loaded = load(Some(Path::new("etc/p.yaml")), &source);
+    assert_eq!(loaded.findings, []);
+    let config = loaded.config.unwrap();
+    assert_eq!(config.listeners.len(), 2);
+    assert_eq!(config.listeners[0].identify.len(), 5);
+    assert_eq!(config.clusters.len(), 4);
+    let route = &config.routes[&("default".to_owned(), "accounts".to_owned())];
+    assert_eq!(route.rules[1].to[0].path.to_string(), "/svc/accounts-v1");
+    assert_eq!(route.timeout, Some(std::time::Duration::from_secs(2)));
+    assert_eq!(config.faults.len(), 1);
+    assert_eq!(config.files_read.len(), 2);
+    assert_eq!(config.folders_read.len(), 1);
+}
+
+#[test]
+fn without_a_file_there_is_a_default() {
+    let loaded = load(None, &Memory(BTreeMap::new(), Some("bank")));
+    let config = loaded.config.unwrap();
+    assert_eq!(config.admin.to_string(), "127.0.0.1:9990");
+    assert_eq!(config.listeners[0].listen.to_string(), "127.0.0.1:4140");
+    assert_eq!(config.namespace, "bank");
+    assert_eq!(config.listeners[0].base_dtab.to_string(), "/svc=>/#/static");
+    assert_eq!(findings("{}"), [""; 0]);
+}
