@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_process_ends_with_its_children_when_dropped() {
-        // The shell ignores SIGTERM's default for its child by running it in the background.
+        // The shell ends at SIGTERM and leaves its child behind.
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 30 & wait"]);
         let running = Running::start(&mut command).expect("sh starts");
