@@ -47,6 +47,10 @@ impl From<String> for End {
 
 impl From<std::io::Error> for End {
     fn from(error: std::io::Error) -> Self {
+        // A closed pipe is how `heddle demo | head` says that it has seen enough.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::Interrupted;
+        }
         Self::Failed(format!("cannot write to the standard output: {error}"))
     }
 }
