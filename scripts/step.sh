@@ -21,7 +21,7 @@ vectors() {
 
 deny() {
     cargo deny --version >/dev/null 2>&1 || skip "cargo-deny is not installed (cargo install cargo-deny)"
-    cargo deny --offline check bans licenses sources
+    cargo deny --offline check --hide-inclusion-graph bans licenses sources
 }
 
 case ${1:?which step?} in

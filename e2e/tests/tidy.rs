@@ -397,31 +397,37 @@ fn version(text: &str) -> Vec<u64> {
         .collect()
 }
 
-/// deny.toml bans versions with known holes as `crate = "h2@<0.4.16"`. cargo-deny checks the
+/// Whether `found` is at most `last`, as far as `last` says: 1.11.9 is at most 1.11.
+fn at_most(found: &str, last: &str) -> bool {
+    let (found, last) = (version(found), version(last));
+    found[..last.len().min(found.len())] <= last[..]
+}
+
+/// deny.toml bans versions with known holes as `crate = "h2@<=0.4.15"`. cargo-deny checks the
 /// same and more, but is not installed everywhere; this always is.
 #[test]
-fn no_dependency_is_below_its_floor() {
-    let mut floors = Vec::new();
-    for (_, line) in file("deny.toml").lines() {
-        if let Some(rest) = line.split("crate = \"").nth(1)
-            && let Some(ban) = rest.split('"').next()
-            && let Some((name, floor)) = ban.split_once("@<")
-        {
-            floors.push((name, version(floor)));
-        }
-    }
-    assert!(!floors.is_empty(), "deny.toml sets no floor");
+fn no_dependency_has_a_known_hole() {
+    assert!(at_most("1.11.9", "1.11") && at_most("0.4.15", "0.4.15"));
+    assert!(!at_most("1.12.0", "1.11") && !at_most("0.5.0", "0.4.15"));
+    let bans: Vec<(&str, &str)> = file("deny.toml")
+        .lines()
+        .filter_map(|(_, line)| line.split("crate = \"").nth(1)?.split('"').next())
+        .filter_map(|ban| ban.split_once("@<="))
+        .collect();
+    assert!(!bans.is_empty(), "deny.toml bans no version");
     let mut findings = Vec::new();
     let mut name = "";
     for (n, line) in file("Cargo.lock").lines() {
-        let value = |key: &str| line.strip_prefix(key)?.trim_matches(['=', ' ', '"']).into();
-        if let Some(value) = value("name") {
-            name = value;
-        } else if let Some(found) = value("version") {
-            let found: &str = found;
-            for (_, floor) in floors.iter().filter(|(banned, _)| *banned == name) {
-                if version(found) < *floor {
-                    findings.push(format!("Cargo.lock:{n}: {name} {found} is below its floor"));
+        let quoted = || line.split('"').nth(1).unwrap_or_default();
+        if line.starts_with("name = ") {
+            name = quoted();
+        } else if line.starts_with("version = ") {
+            for (_, last) in bans.iter().filter(|(banned, _)| *banned == name) {
+                if at_most(quoted(), last) {
+                    findings.push(format!(
+                        "Cargo.lock:{n}: {name} {} has known holes, as all up to {last}",
+                        quoted()
+                    ));
                 }
             }
         }
