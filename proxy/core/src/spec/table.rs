@@ -6,6 +6,7 @@ use super::format;
 use super::shape::{Field, Object, Shape};
 use std::time::Duration;
 
+pub(super) mod policy;
 pub(super) mod rules;
 
 pub(super) const fn required(key: &'static str, shape: Shape, about: &'static str) -> Field {

@@ -6,7 +6,7 @@ use super::super::codes;
 use super::super::fields::{Fields, set};
 use super::super::format;
 use super::super::report::Report;
-use super::super::table::rules as table;
+use super::super::table::policy as table;
 use crate::config::{Accrual, Backoff, Balancer, BalancerKind, Budget, Pool, Retries, SuccessRate};
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use super::super::codes;
 use super::super::fields::Fields;
 use super::super::format;
 use super::super::report::Report;
-use super::super::table::rules as table;
+use super::super::table::{policy as policy_table, rules as table};
 use super::super::yaml::{Node, Value};
 use super::{Collected, Target, Written, policy};
 use crate::config::{
@@ -44,13 +44,13 @@ pub(super) fn route(
         rules,
         timeout,
         attempt_timeout,
-        retries: policy::retries(spec.child("retries", &table::RETRIES), report),
+        retries: policy::retries(spec.child("retries", &policy_table::RETRIES), report),
         hedge: spec
-            .child("hedge", &table::HEDGE)
+            .child("hedge", &policy_table::HEDGE)
             .and_then(|hedge| hedge.number("percentile")),
-        balancer: policy::balancer(spec.child("balancer", &table::BALANCER), report),
-        accrual: policy::accrual(spec.child("accrual", &table::ACCRUAL), report),
-        pool: policy::pool(spec.child("pool", &table::POOL)),
+        balancer: policy::balancer(spec.child("balancer", &policy_table::BALANCER), report),
+        accrual: policy::accrual(spec.child("accrual", &policy_table::ACCRUAL), report),
+        pool: policy::pool(spec.child("pool", &policy_table::POOL)),
     };
     if let Some(service) = spec.get("service").filter(|node| node.text().is_some()) {
         into.routes.push(Written {
