@@ -92,21 +92,28 @@ pub fn load(main_file: Option<&Path>, source: &dyn Source) -> Loaded {
 
 /// Checks files of either kind: those whose first document has a `kind` hold rules, others are a proxy's.
 ///
-/// Rule files are checked together, as if one proxy's file named them all.
+/// Rule files that no proxy's file among them names are checked together, as if one named them all.
 pub fn check(files: &[PathBuf], source: &dyn Source) -> Vec<Finding> {
     let mut loading = Loading::new(source);
-    let mut collected = Collected::default();
+    let mut rule_files = Vec::new();
     for file in files {
         let Some(text) = loading.text(file) else {
             continue;
         };
-        let mut scratch = Report::default();
-        let documents = yaml::parse(&text, &mut scratch);
+        let documents = yaml::parse(&text, &mut Report::default());
         let is_rules = |node: &Node| node.get("kind").is_some() || node.get("apiVersion").is_some();
         if documents.first().is_some_and(is_rules) {
-            loading.rules_text(&text, &mut collected);
+            rule_files.push((file, text));
         } else {
             loading.main_text(file, &text);
+        }
+    }
+    let mut collected = Collected::default();
+    for (file, text) in rule_files {
+        // Once as an argument; more often when a proxy's file named it too.
+        if loading.files.iter().filter(|read| *read == file).count() == 1 {
+            loading.report.enter(file.display().to_string());
+            loading.rules_text(&text, &mut collected);
         }
     }
     across::duplicates(&collected, &mut loading.report);

@@ -67,12 +67,20 @@ fn object_schema(object: &'static Object, definitions: &mut Map<String, Value>) 
         "properties": properties,
         "additionalProperties": false,
     });
-    let required: Vec<_> = object.fields.iter().filter(|f| f.required).map(|f| f.key).collect();
+    let required: Vec<_> = object
+        .fields
+        .iter()
+        .filter(|f| f.required)
+        .map(|f| f.key)
+        .collect();
     if !required.is_empty() {
         schema["required"] = required.into();
     }
     if !object.exactly_one.is_empty() {
-        let ways = object.exactly_one.iter().map(|key| json!({"required": [key]}));
+        let ways = object
+            .exactly_one
+            .iter()
+            .map(|key| json!({"required": [key]}));
         schema["oneOf"] = ways.collect();
     }
     schema
@@ -102,12 +110,17 @@ fn schema_of(shape: &Shape, definitions: &mut Map<String, Value>) -> Value {
             json!({"type": "array", "items": schema_of(of, definitions), "minItems": min})
         }
         Shape::Choice(shapes) => {
-            let ways: Vec<_> = shapes.iter().map(|shape| schema_of(shape, definitions)).collect();
+            let ways: Vec<_> = shapes
+                .iter()
+                .map(|shape| schema_of(shape, definitions))
+                .collect();
             json!({"anyOf": ways})
         }
         Shape::Text(format) => text_schema(format),
         Shape::Word(words) => {
-            let ways = words.iter().map(|(word, about)| json!({"const": word, "description": about}));
+            let ways = words
+                .iter()
+                .map(|(word, about)| json!({"const": word, "description": about}));
             json!({"oneOf": ways.collect::<Vec<_>>()})
         }
         Shape::Int { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
@@ -116,13 +129,19 @@ fn schema_of(shape: &Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Bool => json!({"type": "boolean"}),
         Shape::NotYet(_) => json!({"not": {}}),
         Shape::Document => {
-            let ways = KINDS.iter().map(|(kind, object)| document_schema(kind, object, definitions));
+            let ways = KINDS
+                .iter()
+                .map(|(kind, object)| document_schema(kind, object, definitions));
             json!({"anyOf": ways.collect::<Vec<_>>()})
         }
     }
 }
 
-fn document_schema(kind: &str, object: &'static Object, definitions: &mut Map<String, Value>) -> Value {
+fn document_schema(
+    kind: &str,
+    object: &'static Object,
+    definitions: &mut Map<String, Value>,
+) -> Value {
     let name = format!("{} document", object.name);
     let schema = json!({
         "type": "object",
@@ -200,7 +219,10 @@ impl Sections {
         for field in object.fields {
             self.words(field.key, &field.shape);
         }
-        object.fields.iter().for_each(|field| self.below(&field.shape));
+        object
+            .fields
+            .iter()
+            .for_each(|field| self.below(&field.shape));
     }
 
     fn words(&mut self, key: &str, shape: &Shape) {
@@ -232,7 +254,9 @@ impl Sections {
 /// What may be written, in a few words.
 fn value_of(shape: &Shape) -> String {
     match shape {
-        Shape::Object(object) => format!("[{}](#{})", object.name, slug(&object.name.to_lowercase())),
+        Shape::Object(object) => {
+            format!("[{}](#{})", object.name, slug(&object.name.to_lowercase()))
+        }
         Shape::Map { key, value } => format!("map from {} to {}", bare(key.name), value_of(value)),
         Shape::List { of, .. } => format!("list of {}", value_of(of)),
         Shape::Choice(shapes) => shapes.iter().map(value_of).collect::<Vec<_>>().join(" or "),
@@ -240,7 +264,9 @@ fn value_of(shape: &Shape) -> String {
         Shape::Word(words) => super::shape::list_of_words(words.iter().map(|(word, _)| *word)),
         Shape::Int { min, max } => format!("{min} to {max}"),
         Shape::Number { min, max } => format!("number, {min} to {max}"),
-        Shape::Time { min, max } => format!("duration, {} to {}", format::show(*min), format::show(*max)),
+        Shape::Time { min, max } => {
+            format!("duration, {} to {}", format::show(*min), format::show(*max))
+        }
         Shape::Bool => "`true` or `false`".to_owned(),
         Shape::NotYet(_) => "none".to_owned(),
         Shape::Document => "document (see [rules](rules.md))".to_owned(),
@@ -249,7 +275,9 @@ fn value_of(shape: &Shape) -> String {
 
 /// A name without its article.
 fn bare(name: &str) -> &str {
-    let rest = ["a ", "an ", "the "].iter().find_map(|article| name.strip_prefix(article));
+    let rest = ["a ", "an ", "the "]
+        .iter()
+        .find_map(|article| name.strip_prefix(article));
     rest.unwrap_or(name)
 }
 

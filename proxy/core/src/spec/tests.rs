@@ -136,3 +136,47 @@ fn without_a_file_there_is_a_default() {
     assert_eq!(config.listeners[0].base_dtab.to_string(), "/svc=>/#/static");
     assert_eq!(findings("{}"), [""; 0]);
 }
+
+/// Files on disk.
+struct Disk;
+
+impl Source for Disk {
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(file)
+    }
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(folder)?.flatten();
+        Ok(entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect())
+    }
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+#[test]
+fn every_example_is_without_findings() {
+    let folder = repository("examples");
+    let list = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let names = Disk.list(&folder).unwrap();
+    let mut count = 0;
+    for name in names.iter().filter(|name| name.ends_with(".yaml")) {
+        let loaded = load(Some(&folder.join(name)), &Disk);
+        let told: Vec<_> = loaded.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(told, [""; 0], "{name}");
+        assert!(loaded.config.is_some(), "{name}");
+        assert!(
+            list.contains(&format!("[{name}]")),
+            "{name} is not in examples/README.md"
+        );
+        count += 1;
+    }
+    assert!(count > 25, "{count}");
+}

@@ -2,7 +2,10 @@
 //!
 //! Pure.
 
-use super::{Object, Shape, accepts, boolean, is_bool, is_meant_for, is_number, list_of_words, nearest, number, shorten, whole};
+use super::{
+    Object, Shape, accepts, boolean, is_bool, is_meant_for, is_number, list_of_words, nearest,
+    number, shorten, whole,
+};
 use crate::spec::codes;
 use crate::spec::format;
 use crate::spec::report::Report;
@@ -192,11 +195,7 @@ impl Checker<'_> {
             Shape::Time { min, max } => match format::duration(text) {
                 Ok(time) if (*min..=*max).contains(&time) => {}
                 Ok(_) => {
-                    let range = format!(
-                        "{} to {}",
-                        format::show(*min),
-                        format::show(*max)
-                    );
+                    let range = format!("{} to {}", format::show(*min), format::show(*max));
                     self.out_of_range(node, text, &range);
                 }
                 Err(what) => self.report.add(

@@ -3,7 +3,10 @@
 //! Pure.
 
 /// The known word that an unknown one was probably meant to be: a letter or a case away, or two in long ones.
-pub(in crate::spec) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(in crate::spec) fn nearest<'w>(
+    word: &str,
+    known: impl Iterator<Item = &'w str>,
+) -> Option<&'w str> {
     if word.len() > 64 {
         return None;
     }
@@ -43,7 +46,14 @@ mod tests {
 
     #[test]
     fn slips_are_understood() {
-        let known = ["timeout", "to", "headers", "match", "attemptTimeout", "stickyBy"];
+        let known = [
+            "timeout",
+            "to",
+            "headers",
+            "match",
+            "attemptTimeout",
+            "stickyBy",
+        ];
         let rows = [
             ("timout", Some("timeout")),
             ("tiemout", Some("timeout")),

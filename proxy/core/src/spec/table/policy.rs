@@ -318,4 +318,3 @@ pub(in crate::spec) static POOL: Object = object(
         ),
     ],
 );
-

@@ -1,7 +1,9 @@
 //! The tables of the rule documents.
 
 use super::policy::{ACCRUAL, BALANCER, HEDGE, POOL, RETRIES};
-use super::{DAY, ENDPOINT, PERCENT, POSITIVE_TIME, WEIGHT, count, object, one_of, optional, required};
+use super::{
+    DAY, ENDPOINT, PERCENT, POSITIVE_TIME, WEIGHT, count, object, one_of, optional, required,
+};
 use crate::spec::format;
 use crate::spec::shape::{Object, Shape};
 use std::time::Duration;
