@@ -205,6 +205,20 @@ fn agrees(expect: &Value, actual: &Value, more_allowed: bool, tolerance: f64) ->
             let agree = |(expected, found)| agrees(expected, found, more_allowed, tolerance);
             expected.len() == found.len() && expected.iter().zip(found).all(agree)
         }
+        // A branch of an explained union, as a pair or spelt out.
+        (Value::Array(pair), Value::Object(branch)) => {
+            match (&pair[..], branch.get("weight"), branch.get("tree")) {
+                ([weight, tree], Some(found_weight), Some(found_tree)) => {
+                    agrees(weight, found_weight, more_allowed, tolerance)
+                        && agrees(tree, found_tree, more_allowed, tolerance)
+                }
+                _ => false,
+            }
+        }
+        // A bound name by its id alone.
+        (Value::String(id), Value::Object(bound)) if more_allowed => {
+            bound.get("id").is_some_and(|found| found == id)
+        }
         (Value::Object(expected), Value::Object(found)) => {
             let mut members = expected.iter().filter(|(key, _)| *key != "tolerance");
             let agree = members.all(|(key, value)| match (key.as_str(), found.get(key)) {

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Members that an input may have; one with others asks for something that is not known here.
-const MEMBERS: [&str; 13] = [
+const MEMBERS: [&str; 15] = [
+    "note",
+    "comment",
     "op",
     "dtab",
     "baseDtab",
@@ -133,8 +135,8 @@ enum Kind {
     Bind(usize),
     /// Looks the next element up.
     BindFirst(BTreeMap<Vec<u8>, Entry>),
-    /// Always this tree.
-    Constant(NameTree<Path>),
+    /// Always this.
+    Constant(Lookup),
 }
 
 enum Entry {
@@ -181,6 +183,9 @@ fn scripted_namer(namer: &Value) -> Result<(Path, Kind), Outcome> {
         Some("bindPrefix") => Kind::Bind(0),
         Some("bindOne") => Kind::Bind(1),
         Some("bindTwo") => Kind::Bind(2),
+        Some(constant @ ("neg" | "fail" | "empty" | "pending" | "failed" | "error")) => {
+            Kind::Constant(scripted_lookup(&constant.into())?)
+        }
         Some("bindFirst") => {
             let entries = namer["entries"].as_object().into_iter().flatten();
             Kind::BindFirst(
@@ -232,11 +237,7 @@ fn lookup_table(table: &Value) -> Result<BTreeMap<Path, Lookup>, Outcome> {
 }
 
 fn rewriting_namers(rewriters: &Value) -> Result<Vec<(Path, Kind)>, Outcome> {
-    let constant = |tree: &Value| {
-        path_tree_of(tree)
-            .map(Kind::Constant)
-            .map_err(|error| error.outcome())
-    };
+    let constant = |tree: &Value| scripted_lookup(tree).map(Kind::Constant);
     match rewriters {
         Value::Object(by_prefix) => by_prefix
             .iter()
@@ -297,9 +298,7 @@ impl Kind {
                     Some(None) | None => Lookup::NEG,
                 }
             }
-            Self::Constant(tree) => {
-                Lookup::Tree(tree.map(&mut |path: &Path| Found::Path(path.clone())))
-            }
+            Self::Constant(answer) => answer.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! [`NameTree`]. [`explain`] does the same and shows each step.
 //!
 //! Pure. Every recursion is bounded by a named constant: [`MAX_NESTING`], [`MAX_DEPTH`],
-//! [`MAX_BIND_NESTING`], [`MAX_BIND_WORK`].
+//! [`MAX_BIND_NESTING`], [`MAX_BIND_WORK`], [`MAX_EXPLAIN_STEPS`].
 //!
 //! ```
 //! use heddle_core::name::{bind, Dtab, Found, Global, Path, MAX_DEPTH};
@@ -30,7 +30,7 @@ pub use bind::{
     bind, bind_tree,
 };
 pub use dtab::{Dentry, Dtab, Prefix, PrefixElement};
-pub use explain::{Explained, ExplainedKind, explain};
+pub use explain::{Explained, ExplainedKind, MAX_EXPLAIN_STEPS, explain};
 pub use parse::{MAX_NESTING, ParseError};
 pub use path::{Element, Path};
 pub use pattern::PathPattern;

@@ -10,20 +10,20 @@ use std::fmt;
 /// a cycle must be seen.
 pub const MAX_DEPTH: usize = 100;
 
-/// Nodes on any chain from the root to a leaf, trees within trees included; keeps hostile dtabs from
-/// exhausting the stack, and is ten times what a chain of [`MAX_DEPTH`] plain lookups needs.
-pub const MAX_BIND_NESTING: usize = 1000;
+/// Alternations and unions on any chain from the root to a leaf; two per lookup are plenty, and the bound keeps
+/// hostile dtabs from exhausting the stack.
+pub const MAX_BIND_NESTING: usize = 2 * MAX_DEPTH;
 
-/// Work that one binding may cause, roughly in leaves written. Alternation bombs (`/a => /a|/a|/a`) grow
-/// exponentially below [`MAX_DEPTH`]; this ends them within some 10 ms, far above what real tables need
-/// (a table of 10 000 dentries and 100 levels costs 16 000).
-pub const MAX_BIND_WORK: usize = 65_536;
+/// Work that one binding may cause, roughly in leaves looked up. Alternation bombs (`/a => /a|/a|/a`) grow
+/// exponentially within [`MAX_DEPTH`]; this ends them within milliseconds, and is far above what real tables
+/// need (100 lookups in a table of 10 000 dentries cost 4 000).
+pub const MAX_BIND_WORK: usize = 16_384;
 
-/// Work units are counted per this many dentries looked at: comparing a prefix is cheap.
-const DENTRIES_PER_WORK: usize = 64;
+/// Comparing so many prefixes costs about as much as one lookup.
+const DENTRIES_PER_WORK: usize = 256;
 
-/// Work units are counted per this many elements copied.
-const ELEMENTS_PER_WORK: usize = 8;
+/// Copying so many elements costs about as much as one lookup.
+const ELEMENTS_PER_WORK: usize = 16;
 
 /// A name that names one replica set.
 #[derive(Debug, Clone, PartialEq)]
@@ -256,18 +256,32 @@ impl Work {
 
 /// Where in the tree a binding is.
 #[derive(Clone, Copy)]
-struct Position {
-    lookups: usize,
-    nesting: usize,
-    weight: Option<f64>,
+pub(super) struct Position {
+    pub(super) lookups: usize,
+    pub(super) nesting: usize,
+    pub(super) weight: Option<f64>,
 }
 
 impl Position {
-    const ROOT: Self = Self {
+    pub(super) const ROOT: Self = Self {
         lookups: 0,
         nesting: 0,
         weight: None,
     };
+
+    pub(super) fn deeper(self) -> Self {
+        Self {
+            nesting: self.nesting + 1,
+            ..self
+        }
+    }
+
+    pub(super) fn weighted(self, weight: f64) -> Self {
+        Self {
+            weight: Some(weight),
+            ..self
+        }
+    }
 }
 
 /// Something in a leaf that can be bound.
@@ -365,29 +379,19 @@ impl<'a> Binding<'a> {
         tree: &NameTree<L>,
         at: Position,
     ) -> Result<NameTree<Bound>, BindError> {
-        if at.nesting == MAX_BIND_NESTING {
-            return Err(self.too_large());
-        }
-        let at = Position {
-            nesting: at.nesting + 1,
-            ..at
-        };
         match tree {
             NameTree::Leaf(leaf) => leaf.follow(self, at),
             NameTree::Neg => Ok(NameTree::Neg),
             NameTree::Fail => Ok(NameTree::Fail),
             NameTree::Empty => Ok(NameTree::Empty),
-            NameTree::Alt(trees) => self.alternatives(trees, at),
+            NameTree::Alt(_) | NameTree::Union(_) if at.nesting == MAX_BIND_NESTING => {
+                Err(self.too_large())
+            }
+            NameTree::Alt(trees) => self.alternatives(trees, at.deeper()),
             NameTree::Union(branches) => match &branches[..] {
                 [] => Ok(NameTree::Neg),
-                [only] => self.tree(
-                    &only.tree,
-                    Position {
-                        weight: Some(only.weight),
-                        ..at
-                    },
-                ),
-                _ => self.union(branches, at),
+                [only] => self.tree(&only.tree, at.deeper().weighted(only.weight)),
+                _ => self.union(branches, at.deeper()),
             },
         }
     }
@@ -414,13 +418,7 @@ impl<'a> Binding<'a> {
         let mut known = Vec::with_capacity(branches.len());
         let mut failure = None;
         for Weighted { weight, tree } in branches {
-            match self.tree(
-                tree,
-                Position {
-                    weight: Some(*weight),
-                    ..at
-                },
-            ) {
+            match self.tree(tree, at.weighted(*weight)) {
                 Ok(tree) => known.push(Weighted {
                     weight: *weight,
                     tree,

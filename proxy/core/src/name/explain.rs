@@ -1,10 +1,17 @@
 //! Explanation: the delegation tree, with the dentry that fired at each step.
 
-use super::bind::{BindError, Bound, Found, Lookup, MAX_BIND_NESTING, Namer, Work};
+use super::bind::{BindError, Bound, Found, Lookup, MAX_BIND_NESTING, Namer, Position, Work};
 use super::dtab::{Dentry, Dtab};
 use super::path::Path;
-use super::tree::NameTree;
-use std::fmt;
+use super::tree::{NameTree, Weighted};
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+/// Steps that an explanation shows; people read it, and what is beyond shows as an exception.
+pub const MAX_EXPLAIN_STEPS: usize = 10_000;
+
+/// Bytes of a dentry that a step shows: a table may hold one of many pages, and each step would repeat it.
+const DENTRY_SHOWN_MAX: usize = 1024;
 
 /// One step of a delegation, and those that follow from it (linkerd's delegator tree).
 #[derive(Debug, Clone, PartialEq)]
@@ -12,7 +19,7 @@ pub struct Explained {
     /// The path at this step.
     pub path: Path,
     /// The dentry that led here; `None` at the root.
-    pub dentry: Option<Dentry>,
+    pub dentry: Option<Arc<Dentry>>,
     /// What became of it.
     pub kind: ExplainedKind,
 }
@@ -57,25 +64,11 @@ pub fn explain(dtab: &Dtab, namer: &dyn Namer, path: &Path, max_depth: usize) ->
         namer,
         max_depth,
         work: Work::new(),
+        steps: 0,
     };
     explaining
-        .path(
-            path,
-            None,
-            Position {
-                lookups: 0,
-                nesting: 0,
-                weight: None,
-            },
-        )
+        .path(From { path, dentry: None }, Position::ROOT)
         .simplified()
-}
-
-#[derive(Clone, Copy)]
-struct Position {
-    lookups: usize,
-    nesting: usize,
-    weight: Option<f64>,
 }
 
 struct Explaining<'a> {
@@ -83,164 +76,154 @@ struct Explaining<'a> {
     namer: &'a dyn Namer,
     max_depth: usize,
     work: Work,
+    steps: usize,
+}
+
+/// Whence a step comes: a path, and the dentry that led to it.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    path: &'a Path,
+    dentry: Option<&'a Arc<Dentry>>,
+}
+
+impl From<'_> {
+    fn step(self, kind: ExplainedKind) -> Explained {
+        Explained {
+            path: self.path.clone(),
+            dentry: self.dentry.cloned(),
+            kind,
+        }
+    }
 }
 
 impl Explaining<'_> {
-    fn path(&mut self, path: &Path, dentry: Option<&Dentry>, at: Position) -> Explained {
-        let step = |kind| Explained {
-            path: path.clone(),
-            dentry: dentry.cloned(),
-            kind,
-        };
+    fn path(&mut self, from: From<'_>, at: Position) -> Explained {
         let at = Position {
             lookups: at.lookups + 1,
             ..at
         };
+        if let Err(error) = self.within_limits(from.path, at) {
+            return from.step(ExplainedKind::Exception(error.to_string()));
+        }
+        let mut matches: Vec<_> = self.dtab.matches(from.path).collect();
+        if matches.len() > 1 {
+            let mut steps = Vec::with_capacity(matches.len());
+            for (fired, tree) in matches {
+                steps.push(self.fired(fired, &tree, from.path, at));
+            }
+            return from.step(ExplainedKind::Alt(steps));
+        }
+        let Some((fired, tree)) = matches.pop() else {
+            return self.named(from, at);
+        };
+        if tree == NameTree::Neg {
+            // A sole neg gives way to the namers, as in binding, but shows when they do not know the name either.
+            let known = self.named(from, at);
+            if known.kind != ExplainedKind::Neg {
+                return known;
+            }
+        }
+        let next = self.fired(fired, &tree, from.path, at);
+        from.step(ExplainedKind::Delegate(Box::new(next)))
+    }
+
+    fn within_limits(&mut self, path: &Path, at: Position) -> Result<(), BindError> {
         if at.lookups > self.max_depth {
-            let error = BindError::TooDeep {
+            return Err(BindError::TooDeep {
                 path: path.clone(),
                 depth: self.max_depth,
-            };
-            return step(ExplainedKind::Exception(error.to_string()));
+            });
         }
-        if at.nesting >= MAX_BIND_NESTING || self.work.charge_lookup(self.dtab, path).is_err() {
-            let error = BindError::TooLarge { path: path.clone() };
-            return step(ExplainedKind::Exception(error.to_string()));
-        }
-        let dtab = self.dtab;
-        let mut matches: Vec<_> = dtab.matches(path).collect();
-        if matches.len() > 1 {
-            let trees = matches
-                .iter()
-                .map(|(fired, tree)| self.tree(tree, path, Some(fired), at));
-            return step(ExplainedKind::Alt(trees.collect()));
-        }
-        match matches.pop() {
-            // A sole neg gives way to the namers, as in binding, but shows when they do not know the name either.
-            Some((fired, NameTree::Neg)) => match self.named(path, dentry, at) {
-                Explained {
-                    kind: ExplainedKind::Neg,
-                    ..
-                } => step(ExplainedKind::Delegate(Box::new(self.tree::<Path>(
-                    &NameTree::Neg,
-                    path,
-                    Some(fired),
-                    at,
-                )))),
-                known => known,
-            },
-            Some((fired, tree)) => step(ExplainedKind::Delegate(Box::new(self.tree(
-                &tree,
+        let too_large = |_| BindError::TooLarge { path: path.clone() };
+        self.work.charge_lookup(self.dtab, path).map_err(too_large)
+    }
+
+    fn fired(
+        &mut self,
+        fired: &Dentry,
+        tree: &NameTree<Path>,
+        path: &Path,
+        at: Position,
+    ) -> Explained {
+        let dentry = Arc::new(fired.clone());
+        self.tree(
+            tree,
+            From {
                 path,
-                Some(fired),
-                at,
-            )))),
-            None => self.named(path, dentry, at),
-        }
+                dentry: Some(&dentry),
+            },
+            at,
+        )
     }
 
     /// What the namers make of a path.
-    fn named(&mut self, path: &Path, dentry: Option<&Dentry>, at: Position) -> Explained {
-        let step = |kind| Explained {
-            path: path.clone(),
-            dentry: dentry.cloned(),
-            kind,
-        };
-        match self.namer.lookup(path) {
-            Lookup::Tree(NameTree::Neg) => step(ExplainedKind::Neg),
-            Lookup::Tree(tree) => self.tree(&tree, path, dentry, at),
-            Lookup::Pending => step(ExplainedKind::Pending),
-            Lookup::Failed(reason) => step(ExplainedKind::Exception(reason)),
+    fn named(&mut self, from: From<'_>, at: Position) -> Explained {
+        match self.namer.lookup(from.path) {
+            Lookup::Tree(NameTree::Neg) => from.step(ExplainedKind::Neg),
+            Lookup::Tree(tree) => self.tree(&tree, from, at),
+            Lookup::Pending => from.step(ExplainedKind::Pending),
+            Lookup::Failed(reason) => from.step(ExplainedKind::Exception(reason)),
         }
     }
 
-    fn tree<L: Follow>(
-        &mut self,
-        tree: &NameTree<L>,
-        path: &Path,
-        dentry: Option<&Dentry>,
-        at: Position,
-    ) -> Explained {
-        let at = Position {
-            nesting: at.nesting + 1,
-            ..at
-        };
-        let step = |kind| Explained {
-            path: path.clone(),
-            dentry: dentry.cloned(),
-            kind,
-        };
+    fn tree<L: Follow>(&mut self, tree: &NameTree<L>, from: From<'_>, at: Position) -> Explained {
+        self.steps += 1;
+        if self.steps > MAX_EXPLAIN_STEPS || at.nesting > MAX_BIND_NESTING {
+            let error = BindError::TooLarge {
+                path: from.path.clone(),
+            };
+            return from.step(ExplainedKind::Exception(error.to_string()));
+        }
         match tree {
-            NameTree::Leaf(leaf) => leaf.follow(self, path, dentry, at),
+            NameTree::Leaf(leaf) => leaf.follow(self, from, at),
             NameTree::Neg => Explained {
                 path: Path::empty(),
-                ..step(ExplainedKind::Neg)
+                ..from.step(ExplainedKind::Neg)
             },
-            NameTree::Fail => step(ExplainedKind::Fail),
-            NameTree::Empty => step(ExplainedKind::Empty),
-            NameTree::Alt(trees) => step(ExplainedKind::Alt(
-                trees
-                    .iter()
-                    .map(|tree| self.tree(tree, path, dentry, at))
-                    .collect(),
-            )),
+            NameTree::Fail => from.step(ExplainedKind::Fail),
+            NameTree::Empty => from.step(ExplainedKind::Empty),
+            NameTree::Alt(trees) => {
+                let mut steps = Vec::with_capacity(trees.len());
+                for tree in trees {
+                    steps.push(self.tree(tree, from, at.deeper()));
+                }
+                from.step(ExplainedKind::Alt(steps))
+            }
             NameTree::Union(branches) => {
-                let branches = branches.iter().map(|branch| {
-                    let at = Position {
-                        weight: Some(branch.weight),
-                        ..at
-                    };
-                    (branch.weight, self.tree(&branch.tree, path, dentry, at))
-                });
-                step(ExplainedKind::Union(branches.collect()))
+                let mut steps = Vec::with_capacity(branches.len());
+                for Weighted { weight, tree } in branches {
+                    steps.push((
+                        *weight,
+                        self.tree(tree, from, at.deeper().weighted(*weight)),
+                    ));
+                }
+                from.step(ExplainedKind::Union(steps))
             }
         }
     }
 }
 
 trait Follow {
-    fn follow(
-        &self,
-        explaining: &mut Explaining<'_>,
-        from: &Path,
-        dentry: Option<&Dentry>,
-        at: Position,
-    ) -> Explained;
+    fn follow(&self, explaining: &mut Explaining<'_>, from: From<'_>, at: Position) -> Explained;
 }
 
 impl Follow for Path {
-    fn follow(
-        &self,
-        explaining: &mut Explaining<'_>,
-        _: &Path,
-        dentry: Option<&Dentry>,
-        at: Position,
-    ) -> Explained {
-        explaining.path(self, dentry, at)
+    fn follow(&self, explaining: &mut Explaining<'_>, from: From<'_>, at: Position) -> Explained {
+        explaining.path(From { path: self, ..from }, at)
     }
 }
 
 impl Follow for Found {
-    fn follow(
-        &self,
-        explaining: &mut Explaining<'_>,
-        from: &Path,
-        dentry: Option<&Dentry>,
-        at: Position,
-    ) -> Explained {
+    fn follow(&self, explaining: &mut Explaining<'_>, from: From<'_>, at: Position) -> Explained {
         match self {
-            Self::Path(path) => explaining.path(path, dentry, at),
+            Self::Path(path) => explaining.path(From { path, ..from }, at),
             Self::Bound { id, residual } => {
                 let bound = Bound {
                     id: id.clone(),
                     residual: residual.clone(),
                     weight: at.weight,
                 };
-                Explained {
-                    path: from.clone(),
-                    dentry: dentry.cloned(),
-                    kind: ExplainedKind::Leaf(bound),
-                }
+                from.step(ExplainedKind::Leaf(bound))
             }
         }
     }
@@ -300,7 +283,7 @@ impl Explained {
         }
     }
 
-    fn delegating(path: Path, dentry: Option<Dentry>, next: Self) -> Self {
+    fn delegating(path: Path, dentry: Option<Arc<Dentry>>, next: Self) -> Self {
         let ends = matches!(
             next.kind,
             ExplainedKind::Neg | ExplainedKind::Fail | ExplainedKind::Empty
@@ -343,7 +326,7 @@ impl Explained {
     /// As JSON, with linkerd's keys: `type`, `path`, `dentry` (null at the root), and by type `bound`,
     /// `delegate`, `alt`, `union` (of `weight` and `tree`) or `message`.
     pub fn to_json(&self) -> serde_json::Value {
-        let dentry = self.dentry.as_ref().map(ToString::to_string);
+        let dentry = self.dentry.as_deref().map(shown_dentry);
         let mut json = serde_json::json!({"type": self.type_name(), "path": self.shown_path(), "dentry": dentry});
         match &self.kind {
             ExplainedKind::Leaf(bound) => {
@@ -370,7 +353,7 @@ impl Explained {
     fn fmt_at(&self, f: &mut fmt::Formatter<'_>, indent: usize, label: &str) -> fmt::Result {
         write!(f, "{:indent$}{label}{}", "", self.shown_path())?;
         if let Some(dentry) = &self.dentry {
-            write!(f, "   by {dentry}")?;
+            write!(f, "   by {}", shown_dentry(dentry))?;
         }
         match &self.kind {
             ExplainedKind::Leaf(bound) => writeln!(f, "   bound: {bound}"),
@@ -403,5 +386,27 @@ impl fmt::Display for Explained {
     /// A line per step, indented below the one it follows from.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_at(f, 0, "")
+    }
+}
+
+/// A dentry as text, cut off when it is long.
+fn shown_dentry(dentry: &Dentry) -> String {
+    let mut shown = Bounded(String::new());
+    if write!(shown, "{dentry}").is_err() {
+        shown.0.push('…');
+    }
+    shown.0
+}
+
+/// A text that refuses to grow beyond [`DENTRY_SHOWN_MAX`].
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > DENTRY_SHOWN_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
     }
 }

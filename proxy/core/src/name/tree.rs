@@ -169,22 +169,14 @@ impl<T> NameTree<T> {
             Self::Union(branches) => {
                 let statuses: Vec<_> = branches
                     .iter()
-                    .filter(|branch| branch.weight > 0.0 || branch.tree.has_names())
+                    .filter(|branch| {
+                        branch.weight > 0.0
+                            || !matches!(branch.tree, Self::Neg | Self::Fail | Self::Empty)
+                    })
                     .map(|branch| branch.tree.status(leaf).unwrap_or(Status::Closed))
                     .collect();
                 statuses.into_iter().min()
             }
-        }
-    }
-
-    fn has_names(&self) -> bool {
-        match self {
-            Self::Leaf(_) => true,
-            Self::Neg | Self::Fail | Self::Empty => false,
-            Self::Alt(trees) => trees.iter().any(Self::has_names),
-            Self::Union(branches) => branches
-                .iter()
-                .any(|branch| branch.weight > 0.0 || branch.tree.has_names()),
         }
     }
 }
