@@ -103,7 +103,7 @@ impl Source {
             0 => NameTree::Neg,
             1 if self.one_in(2) => NameTree::Fail,
             2 if self.one_in(2) => NameTree::Empty,
-            0..7 => NameTree::Leaf(leaf(self)),
+            1..=6 => NameTree::Leaf(leaf(self)),
             7 | 8 => NameTree::Alt(
                 (0..children)
                     .map(|_| self.tree_of(depth - 1, parsed, leaf))
