@@ -205,7 +205,11 @@ pub fn explain(
     Ok(explanation)
 }
 
-fn listener<'c>(config: &'c ProxyConfig, name: Option<&str>) -> Result<&'c Arc<Listener>, String> {
+/// The listener of that name; without a name the first outbound one, else the first.
+///
+/// # Errors
+/// When there is none of that name, with the names that there are.
+pub fn listener<'c>(config: &'c ProxyConfig, name: Option<&str>) -> Result<&'c Arc<Listener>, String> {
     let Some(name) = name else {
         let outbound = config
             .listeners

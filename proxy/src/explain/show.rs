@@ -208,14 +208,14 @@ fn write_set(text: &mut Text, set: &SetExplained) {
         .as_ref()
         .map(|protocol| format!(", protocol {protocol}"))
         .unwrap_or_default();
+    let count = match set.endpoints.len() {
+        0 => String::new(),
+        1 => ", 1 endpoint".to_owned(),
+        many => format!(", {many} endpoints"),
+    };
     text.row(
         "replica set",
-        &format!(
-            "{}   {}{protocol}, {} endpoints",
-            set.id,
-            set.state,
-            set.endpoints.len()
-        ),
+        &format!("{}   {}{protocol}{count}", set.id, set.state),
     );
     for endpoint in &set.endpoints {
         text.below(&endpoint_words(endpoint));

@@ -1,0 +1,180 @@
+//! `heddle explain`: why a request goes where it goes.
+
+use crate::names::{self, Format, fail};
+use bytes::Bytes;
+use heddle_proxy::explain::{self, Offline};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// A running proxy must answer within this.
+const LIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// An explanation is at most so large.
+const LIVE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Explains where a request goes, step by step: the identifier that named it, the rule it met, each delegation with the
+/// dentry that fired, the split, and the endpoints.
+///
+/// By default from a configuration file alone: nothing is sent, and DNS is not asked. With --live a running proxy is
+/// asked, which also knows the state and the score of each endpoint.
+///
+/// Exits 0 when there is an explanation, be it of a request that fails, and 1 otherwise.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The request's URL, such as http://accounts/v1?x=1 or accounts/v1
+    url: String,
+    /// A proxy's configuration file
+    #[arg(short, long, value_name = "FILE", required_unless_present = "live")]
+    config: Option<PathBuf>,
+    /// Ask the proxy with this admin address, such as 127.0.0.1:9990
+    #[arg(long, value_name = "ADMIN", conflicts_with = "config")]
+    live: Option<String>,
+    /// The request's method
+    #[arg(
+        short = 'X',
+        long = "request",
+        value_name = "METHOD",
+        default_value = "GET"
+    )]
+    method: String,
+    /// A header of the request, 'name: value'; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+    /// Dentries to try behind all others, whatever the listener accepts
+    #[arg(long, value_name = "DTAB")]
+    dtab: Option<String>,
+    /// The listener that the request comes to; the first outbound one unless given
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args) -> ExitCode {
+    let answer = match &args.live {
+        Some(admin) => live(&args, admin),
+        None => offline(&args),
+    };
+    match answer {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => fail(message),
+    }
+}
+
+fn request(args: &Args) -> Result<explain::Request, String> {
+    let mut request = explain::Request::new(&args.method, &args.url)?;
+    for header in &args.headers {
+        request.add_header(header)?;
+    }
+    if let Some(dtab) = &args.dtab {
+        request.set_dtab(dtab)?;
+    }
+    request.listener.clone_from(&args.listener);
+    Ok(request)
+}
+
+fn offline(args: &Args) -> Result<String, String> {
+    let request = request(args)?;
+    let file = args
+        .config
+        .as_deref()
+        .ok_or("either -c FILE or --live ADMIN is needed")?;
+    let config = names::load(file)?;
+    let offline = Offline::new(&config);
+    for (name, reason) in offline.file_errors() {
+        eprintln!("heddle: {name} does not count: {reason}");
+    }
+    let explanation = explain::explain(&config, &offline, &|id| offline.set(id), &request)?;
+    Ok(match args.format {
+        Format::Text => explanation.to_text(),
+        Format::Json => format!("{:#}\n", explanation.to_json()),
+    })
+}
+
+fn live(args: &Args, admin: &str) -> Result<String, String> {
+    // What is wrong with the request is told without asking anybody.
+    request(args)?;
+    let admin = admin
+        .strip_prefix("http://")
+        .unwrap_or(admin)
+        .trim_end_matches('/');
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(async {
+        tokio::time::timeout(LIVE_TIMEOUT, ask(admin, &target(args)))
+            .await
+            .unwrap_or_else(|_| {
+                Err(format!(
+                    "the proxy at {admin} has not answered within {LIVE_TIMEOUT:?}"
+                ))
+            })
+    })
+}
+
+/// `/explain` with the arguments as its parameters.
+fn target(args: &Args) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("url", &args.url)
+        .append_pair("method", &args.method);
+    for header in &args.headers {
+        query.append_pair("header", header);
+    }
+    for (name, value) in [("dtab", &args.dtab), ("listener", &args.listener)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    query.append_pair(
+        "format",
+        if args.format == Format::Json {
+            "json"
+        } else {
+            "text"
+        },
+    );
+    format!("/explain?{}", query.finish())
+}
+
+async fn ask(admin: &str, target: &str) -> Result<String, String> {
+    let hint = "is this the admin address of a running proxy?";
+    let stream = TcpStream::connect(admin)
+        .await
+        .map_err(|error| format!("cannot connect to {admin}: {error}; {hint}"))?;
+    let broken =
+        |error: hyper::Error| format!("the answer of {admin} is not HTTP: {error}; {hint}");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let driving = tokio::spawn(connection);
+    let request = Request::get(target)
+        .header("host", admin)
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| format!("cannot ask {admin}: {error}"))?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LIVE_BYTES)
+        .collect()
+        .await;
+    driving.abort();
+    let body = body
+        .map_err(|error| format!("the answer of {admin} breaks off: {error}"))?
+        .to_bytes();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    match status.as_u16() {
+        200 => Ok(text),
+        404 => Err(format!("{admin} has no /explain; {hint}")),
+        status => Err(format!("{admin} answers {status}: {}", text.trim_end())),
+    }
+}
