@@ -87,6 +87,22 @@ impl Request {
         Ok(())
     }
 
+    /// The same request for another path and query.
+    pub(super) fn to_target(&self, target: &str) -> Result<Self, String> {
+        let mut parts = self.uri.clone().into_parts();
+        let wrong = |why: String| format!("{target:?} cannot be the path of a request: {why}");
+        parts.path_and_query = Some(
+            target
+                .try_into()
+                .map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?,
+        );
+        let uri = Uri::from_parts(parts).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            uri,
+            ..self.clone()
+        })
+    }
+
     /// Path and query, as they would be on the request line.
     pub(super) fn target(&self) -> &str {
         self.uri

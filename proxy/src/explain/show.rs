@@ -36,6 +36,7 @@ impl Explanation {
         );
         match &self.route {
             Some(route) => write_route(&mut text, route, self),
+            None if self.answer.is_some() || self.mode == "inbound" => {}
             None => text.row("route", "no Route: the name goes to the dtab as it is"),
         }
         for fault in &self.faults {

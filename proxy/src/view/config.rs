@@ -115,11 +115,11 @@ pub(crate) fn identifier(identifier: &Identifier) -> String {
         Identifier::Path {
             segments,
             consume: true,
-        } => format!("path of {segments} segments, consumed"),
+        } => format!("the first {segments} of the path, consumed"),
         Identifier::Path {
             segments,
             consume: false,
-        } => format!("path of {segments} segments"),
+        } => format!("the first {segments} of the path"),
         Identifier::MethodHost { uri: true } => "method-host with the path".to_owned(),
         Identifier::MethodHost { uri: false } => "method-host".to_owned(),
         Identifier::Static(name) => format!("static {name}"),
