@@ -178,7 +178,14 @@ fn sticky_users_are_shown_the_arm_they_get() {
 
 #[test]
 fn what_the_proxy_answers_itself() {
-    let cases: &[(&str, &[&str], Option<&str>, Option<&str>, &str)] = &[
+    type Case = (
+        &'static str,
+        &'static [&'static str],
+        Option<&'static str>,
+        Option<&'static str>,
+        &'static str,
+    );
+    let cases: &[Case] = &[
         // url, headers, listener, answer, a line of the text
         (
             "accounts/old/x",
