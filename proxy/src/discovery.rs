@@ -15,6 +15,7 @@ mod guard;
 mod names;
 mod recipe;
 mod replica_set;
+mod run;
 mod state;
 
 pub use names::Names;
@@ -22,28 +23,20 @@ pub use replica_set::{Addr, ReplicaSet};
 pub use state::NAMES_MAX;
 
 use crate::metrics::Metrics;
-use crate::reload::{Changes, Target};
 use arc_swap::ArcSwap;
-use dns::question::{Answer, Effect, Failure, Question};
 use dns::resolver::{Hickory, Resolve};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use heddle_core::Nanos;
 use heddle_core::config::{Cluster, Dns, ProxyConfig};
 use heddle_core::name::Path;
 use names::{ASKS_MAX, Asking, Table};
-use state::{Event, State};
-use std::collections::BTreeSet;
+use state::State;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep_until};
-
-/// DNS questions on their way at once.
-const ASKING_MAX: usize = 64;
+use tokio::time::Instant;
 
 /// Names and replica sets of the whole process.
 pub struct Discovery {
@@ -74,18 +67,20 @@ impl fmt::Debug for Discovery {
 impl Discovery {
     /// Knows no name yet; see [`configure`](Self::configure) and [`run`](Self::run).
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
-        Self::build(metrics, Box::new(Hickory::new(&Dns::default())), true)
+        let resolver = Box::new(Hickory::new(&Dns::default()));
+        Self::build(metrics, resolver, true, NAMES_MAX)
     }
 
     #[cfg(test)]
-    fn with_resolver(resolver: Box<dyn Resolve>) -> Arc<Self> {
-        Self::build(Metrics::new(100), resolver, false)
+    fn with_resolver(resolver: Box<dyn Resolve>, names_max: usize) -> Arc<Self> {
+        Self::build(Metrics::new(100), resolver, false, names_max)
     }
 
     fn build(
         metrics: Arc<Metrics>,
         resolver: Box<dyn Resolve>,
         resolver_follows: bool,
+        names_max: usize,
     ) -> Arc<Self> {
         let (asks, inbox) = mpsc::channel(ASKS_MAX);
         let asking = Arc::new(Asking {
@@ -106,7 +101,7 @@ impl Discovery {
             names: ArcSwap::from_pointee(names),
             generation: AtomicU64::new(1),
             changed: Notify::new(),
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(names_max)),
             asking,
             inbox: Mutex::new(Some(inbox)),
             resolver: ArcSwap::from_pointee(resolver),
@@ -248,112 +243,6 @@ impl Discovery {
         *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(inbox);
     }
 
-    async fn ask_dns(&self, inbox: &mut mpsc::Receiver<Path>) {
-        let mut asking = FuturesUnordered::new();
-        let mut asks = Vec::new();
-        loop {
-            let room = ASKING_MAX - asking.len();
-            let (due, wake) = self.with(|state, now| {
-                state.tick(now);
-                (state.due(now, room), state.next_wake(now))
-            });
-            for question in due {
-                let answer = self.resolver.load().ask(&question);
-                asking.push(async move { (question, answer.await) });
-            }
-            // Without room, what is due waits for an answer instead of for time.
-            let wake = if asking.len() < ASKING_MAX {
-                self.at(wake)
-            } else {
-                Instant::now() + Duration::from_secs(1)
-            };
-            tokio::select! {
-                Some((question, result)) = asking.next() => self.answered(&question, result),
-                _count = inbox.recv_many(&mut asks, ASKS_MAX) => self.asked(&mut asks),
-                () = self.questions.notified() => {}
-                () = sleep_until(wake) => {}
-            }
-        }
-    }
-
-    fn asked(&self, asks: &mut Vec<Path>) {
-        self.with(|state, now| {
-            for id in asks.drain(..) {
-                if let Some(Ok(named)) = recipe::of_name(&id) {
-                    // Whether it was taken shows in the next snapshot.
-                    let _set = state.named(&id, named, now);
-                }
-            }
-        });
-        if self.asking.overflowed.swap(false, Ordering::Relaxed) {
-            // Whose ask was lost must ask again.
-            self.bump();
-        }
-    }
-
-    fn answered(&self, question: &Question, result: Result<Answer, Failure>) {
-        let discovery = self.metrics.discovery();
-        match &result {
-            Ok(_) => discovery.dns_ok.inc(),
-            Err(Failure::NoSuchName(_) | Failure::NoRecords(_)) => discovery.dns_empty.inc(),
-            Err(Failure::Broken(_)) => discovery.dns_failed.inc(),
-        }
-        let failure = result.as_ref().err().cloned();
-        match (
-            self.with(|state, now| state.answered(question, result, now)),
-            failure,
-        ) {
-            (Some(Effect::Kept), Some(why)) => {
-                tracing::warn!(%question, %why, "DNS fails; the last good answer stays")
-            }
-            (Some(Effect::Changed), Some(why)) => {
-                tracing::warn!(%question, %why, "DNS has no answer")
-            }
-            (Some(Effect::Changed), None) => tracing::info!(%question, "DNS has a new answer"),
-            _ => {}
-        }
-    }
-
-    async fn follow_files(&self) {
-        let mut changes = Changes::new();
-        loop {
-            let folder = self
-                .folder
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            let Some(folder) = folder else {
-                self.folder_changed.notified().await;
-                continue;
-            };
-            changes
-                .watch(BTreeSet::from([Target::Tree(folder.clone())]))
-                .await;
-            tokio::select! {
-                () = self.folder_changed.notified() => {}
-                () = self.follow_folder(&folder, &mut changes) => {}
-            }
-        }
-    }
-
-    /// Looks at the folder now, and whenever it changes. Never ends.
-    async fn follow_folder(&self, folder: &std::path::Path, changes: &mut Changes) {
-        loop {
-            let look = {
-                let folder = folder.to_path_buf();
-                tokio::task::spawn_blocking(move || files::look(&folder)).await
-            };
-            let again = match look {
-                Ok(look) => self.with(|state, now| state.files_seen(&look, now)),
-                Err(error) => {
-                    tracing::error!(%error, "reading the folder of the files namer ended early");
-                    None
-                }
-            };
-            changes.next(again.map(|nanos| self.at(nanos))).await;
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -391,38 +280,6 @@ impl Discovery {
     fn bump(&self) {
         self.generation.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
-    }
-
-    fn report(&self, event: &Event) {
-        let metrics = self.metrics.discovery();
-        match event {
-            Event::Held { question, lost } => {
-                metrics.guard_holds.inc();
-                tracing::warn!(%question, lost, "an answer that loses most endpoints is held for at most {:?}", guard::HOLD);
-            }
-            Event::Released { question } => {
-                metrics.guard_releases.inc();
-                tracing::warn!(%question, "the held answer is used now");
-            }
-            Event::FileRead { name } => {
-                metrics.files_read.inc();
-                tracing::info!(%name, "endpoint file read");
-            }
-            Event::FileFailed { name, why } => {
-                metrics.files_failed.inc();
-                tracing::warn!(%name, %why, "an endpoint file does not count; its last good content stays");
-            }
-            Event::Full => {
-                self.metrics.refused("discovery-names");
-                tracing::warn!(
-                    "all {NAMES_MAX} names that discovery keeps are in use; further ones are not looked up"
-                );
-            }
-        }
-    }
-
-    fn at(&self, nanos: Nanos) -> Instant {
-        self.asking.epoch + Duration::from_nanos(nanos)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Everything that discovery knows and is about to do, behind one lock that nobody holds while waiting.
 //!
-//! Nothing here reads a clock, asks the network or touches a file: time, answers and looks are arguments.
+//! [`answers`] is about DNS, [`unused`] about what nobody uses. Nothing here reads a clock, asks the network or touches a file: time, answers and looks are arguments.
 
-use super::dns::question::{Answer, Asked, Effect, Failure, Known, Question};
+mod answers;
+mod unused;
+
+use super::dns::question::{Asked, Question};
 use super::files::merge::{self, Files, Look};
-use super::guard;
 use super::names::{Shared, Standing, Table};
 use super::recipe::{self, Named, Part};
 use super::replica_set::{Addr, ReplicaSet};
@@ -12,7 +14,6 @@ use heddle_core::Nanos;
 use heddle_core::config::{Cluster, Dns, UpstreamProtocol};
 use heddle_core::name::Path;
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +21,8 @@ use std::time::Duration;
 /// holds makes room for a new one.
 pub const NAMES_MAX: usize = 4096;
 
-/// A name without an answer that nobody looks up is forgotten after this: most are typing errors.
-const NEG_IDLE: Duration = Duration::from_secs(60);
-
 /// How often unused names are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
-
-/// How often a held answer is checked against refused connections.
-const HOLD_CHECK: Duration = Duration::from_millis(200);
 
 /// Where a replica set comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +81,7 @@ pub(super) struct State {
     entries: HashMap<Path, Entry>,
     questions: HashMap<Question, Asking>,
     named: usize,
+    names_max: usize,
     full: bool,
     files: Files,
     dns: Dns,
@@ -96,11 +92,13 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    /// Knows nothing, and will keep at most `names_max` names that somebody asks for.
+    pub(super) fn new(names_max: usize) -> Self {
         Self {
             entries: HashMap::new(),
             questions: HashMap::new(),
             named: 0,
+            names_max,
             full: false,
             files: Files::new(),
             dns: Dns::default(),
@@ -303,7 +301,7 @@ impl State {
         {
             return Some(set);
         }
-        if self.named >= NAMES_MAX && !self.make_room() {
+        if self.named >= self.names_max && !self.make_room() {
             if !std::mem::replace(&mut self.full, true) {
                 self.changes.table = true;
                 self.events.push(Event::Full);
@@ -329,240 +327,6 @@ impl State {
         self.changes.table = true;
         self.refresh(id);
         Some(set)
-    }
-
-    /// Questions to ask now, at most `room`; each counts as on its way.
-    pub(super) fn due(&mut self, now: Nanos, room: usize) -> Vec<Question> {
-        let due = self
-            .questions
-            .iter_mut()
-            .filter(|(_, asking)| asking.asked.due().is_some_and(|due| due <= now));
-        let ask = |(question, asking): (&Question, &mut Asking)| {
-            asking.asked.sent();
-            question.clone()
-        };
-        due.take(room).map(ask).collect()
-    }
-
-    /// When something is to be done next, should nothing happen before.
-    pub(super) fn next_wake(&self, now: Nanos) -> Nanos {
-        let mut wake = after(self.swept, SWEEP);
-        for asking in self.questions.values() {
-            if let Some(due) = asking.asked.due() {
-                wake = wake.min(due);
-            }
-            if asking.asked.lost().is_some() {
-                wake = wake.min(after(now, HOLD_CHECK));
-            }
-        }
-        wake
-    }
-
-    /// Takes the answer to a question; `None` when nobody wants it any more.
-    pub(super) fn answered(
-        &mut self,
-        question: &Question,
-        result: Result<Answer, Failure>,
-        now: Nanos,
-    ) -> Option<Effect> {
-        let asking = self.questions.get_mut(question)?;
-        let was_held = asking.asked.lost().is_some();
-        let effect = asking.asked.answered(now, result, &self.dns);
-        let lost = asking.asked.lost().map(|(_, lost)| lost.len());
-        if let (Effect::Held, false, Some(lost)) = (effect, was_held, lost) {
-            self.events.push(Event::Held {
-                question: question.clone(),
-                lost,
-            });
-        }
-        self.mark(question);
-        if matches!(effect, Effect::Changed | Effect::Never) {
-            self.spread(question);
-        }
-        Some(effect)
-    }
-
-    /// What time brings: held answers whose time is over, names that nobody uses.
-    pub(super) fn tick(&mut self, now: Nanos) {
-        let over: Vec<Question> = self
-            .questions
-            .iter()
-            .filter(|(_, asking)| self.hold_ended(asking, now))
-            .map(|(q, _)| q.clone())
-            .collect();
-        for question in over {
-            if let Some(asking) = self.questions.get_mut(&question) {
-                asking.asked.release();
-            }
-            self.mark(&question);
-            self.spread(&question);
-            self.events.push(Event::Released { question });
-        }
-        if now >= after(self.swept, SWEEP) {
-            self.swept = now;
-            self.sweep(now);
-        }
-    }
-
-    fn hold_ended(&self, asking: &Asking, now: Nanos) -> bool {
-        let Some((since, lost)) = asking.asked.lost() else {
-            return false;
-        };
-        let is_lost = |address: &SocketAddr| {
-            lost.iter().any(|record| {
-                record.ip == address.ip() && (record.port == 0 || record.port == address.port())
-            })
-        };
-        let users = asking.users.iter().filter_map(|id| self.entries.get(id));
-        let refused = users
-            .map(|entry| entry.shared.set.refused_among(is_lost))
-            .max()
-            .unwrap_or(0);
-        guard::ended(since, now, lost.len(), refused)
-    }
-
-    /// Tells the sets behind a question whether refused connections matter.
-    fn mark(&self, question: &Question) {
-        let held = |question| {
-            self.questions
-                .get(question)
-                .is_some_and(|asking| asking.asked.lost().is_some())
-        };
-        let users = self
-            .questions
-            .get(question)
-            .into_iter()
-            .flat_map(|asking| &asking.users);
-        for entry in users.filter_map(|id| self.entries.get(id)) {
-            entry
-                .shared
-                .set
-                .hold(entry.parts.iter().filter_map(Part::question).any(held));
-        }
-    }
-
-    /// Brings what is known about a question to the sets made of it.
-    fn spread(&mut self, question: &Question) {
-        let users: Vec<Path> = self
-            .questions
-            .get(question)
-            .into_iter()
-            .flat_map(|asking| asking.users.clone())
-            .collect();
-        for id in users {
-            let before = self.entries.get(&id).map(|entry| entry.shared.set.addr());
-            self.refresh(&id);
-            let after = self.entries.get(&id).map(|entry| entry.shared.set.addr());
-            let kind = |addr: Option<Arc<Addr>>| addr.map(|addr| std::mem::discriminant(&*addr));
-            if kind(before) != kind(after) {
-                // The name itself may bind now, or no longer wait.
-                self.changes = Changes {
-                    table: true,
-                    bindings: true,
-                };
-            }
-        }
-    }
-
-    /// Publishes the content of one set, as far as it is known.
-    fn refresh(&mut self, id: &Path) {
-        let Some(entry) = self.entries.get(id) else {
-            return;
-        };
-        let set = &entry.shared.set;
-        if entry.once && matches!(*set.addr(), Addr::Bound(_)) {
-            return;
-        }
-        let addr = match &entry.failed {
-            Some(why) => Addr::Failed(why.clone()),
-            None => {
-                let known = |question: &Question| {
-                    self.questions
-                        .get(question)
-                        .map_or(&Known::Pending, |asking| asking.asked.known())
-                };
-                let waits = entry
-                    .parts
-                    .iter()
-                    .filter_map(Part::question)
-                    .any(|q| *known(q) == Known::Pending);
-                if waits && matches!(*set.addr(), Addr::Bound(_)) {
-                    // Make before break: what serves now serves until everything new is known.
-                    return;
-                }
-                recipe::compose(&entry.parts, known, entry.origin == Origin::Named)
-            }
-        };
-        set.publish(addr);
-    }
-
-    fn sweep(&mut self, now: Nanos) {
-        let unused: Vec<Path> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| {
-                let idle = if self.never(entry) {
-                    self.idle.min(NEG_IDLE)
-                } else {
-                    self.idle
-                };
-                let droppable = entry.origin == Origin::Named || !entry.listed;
-                droppable
-                    && now >= after(entry.shared.used(), idle)
-                    && entry.shared.drop_unless_held()
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in unused {
-            self.remove(&id);
-        }
-    }
-
-    /// Drops the named set that has been unused for longest, rather one without an answer.
-    fn make_room(&mut self) -> bool {
-        let unused = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.origin == Origin::Named && !entry.shared.held());
-        let oldest = unused.min_by_key(|(_, entry)| (!self.never(entry), entry.shared.used()));
-        let Some(id) = oldest.map(|(id, _)| id.clone()) else {
-            return false;
-        };
-        let dropped = self
-            .entries
-            .get(&id)
-            .is_some_and(|entry| entry.shared.drop_unless_held());
-        if dropped {
-            self.remove(&id);
-        }
-        dropped
-    }
-
-    fn remove(&mut self, id: &Path) {
-        let Some(entry) = self.entries.remove(id) else {
-            return;
-        };
-        for question in entry.parts.iter().filter_map(Part::question) {
-            self.unfollow(id, question);
-        }
-        if entry.origin == Origin::Named {
-            self.named -= 1;
-            self.full = false;
-        }
-        // Who has bound the name must ask for it again.
-        self.changes = Changes {
-            table: true,
-            bindings: true,
-        };
-    }
-
-    fn never(&self, entry: &Entry) -> bool {
-        let never = |question| {
-            self.questions
-                .get(question)
-                .is_some_and(|asking| matches!(asking.asked.known(), Known::Never(_)))
-        };
-        entry.parts.iter().filter_map(Part::question).any(never)
     }
 
     /// What has changed since this was called last.
