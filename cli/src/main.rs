@@ -1,1 +1,48 @@
-fn main() {}
+//! `heddle`: the mesh's one binary. Each subcommand is a few lines over a library.
+
+mod demo;
+mod proxy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Memory per connection and request is small and short-lived; mimalloc suits that, and returns it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A service mesh in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "heddle", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the data plane
+    Proxy(proxy::Args),
+    /// A tour on real traffic: canary, slow replica, killed replica
+    Demo(demo::DemoArgs),
+}
+
+fn main() -> ExitCode {
+    log_to_stderr();
+    match Cli::parse().command {
+        Command::Proxy(args) => proxy::run(args),
+        Command::Demo(args) => demo::run(args),
+    }
+}
+
+/// Logs go to standard error, so that results on standard output can be piped. `HEDDLE_LOG` sets the level.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("HEDDLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,250 @@
+//! From an accepted socket to the protocol that it speaks.
+
+use crate::http::{Hop, serve};
+use crate::io::{ConnState, Io, Phase};
+use crate::router::{Conn, ListenerState, PathEntry};
+use crate::tcp;
+use crate::worker::{Command, Worker};
+use bytes::{Bytes, BytesMut};
+use heddle_core::config::{Identifier, ListenProtocol, Mode};
+use heddle_core::detect::{Detected, detect};
+use std::io;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+/// Bytes read before the protocol is known; one read usually brings the whole first request.
+const FIRST_READ: usize = 4096;
+/// Pause after a failed accept: when file descriptors run out, trying again at once would burn the core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections handed from one worker to another when it has so many more, and a quarter more.
+const UNEVEN: usize = 2;
+
+/// Starts accepting on a socket.
+pub(crate) fn start(
+    worker: &Rc<Worker>,
+    state: Rc<ListenerState>,
+    socket: std::net::TcpListener,
+) -> io::Result<AbortHandle> {
+    let listener = TcpListener::from_std(socket)?;
+    let worker = worker.clone();
+    let task = tokio::task::spawn_local(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => accepted(&worker, &state, stream, peer),
+                Err(error) => {
+                    tracing::warn!(listener = state.name, %error, "accept failed");
+                    state.running.borrow().metrics.refused.inc("accept-failed");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    });
+    Ok(task.abort_handle())
+}
+
+fn accepted(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: TcpStream, peer: SocketAddr) {
+    if worker.is_full(state) {
+        state
+            .running
+            .borrow()
+            .metrics
+            .refused
+            .inc("too-many-connections");
+        return;
+    }
+    if let Some(other) = less_busy(worker) {
+        let handed = stream.into_std().map(|stream| {
+            let command = Command::Adopt {
+                listener: state.name.clone(),
+                stream,
+            };
+            worker.peers[other].try_send(command)
+        });
+        match handed {
+            Ok(Err(tokio::sync::mpsc::error::TrySendError::Full(Command::Adopt {
+                stream,
+                ..
+            }))) => {
+                adopt(worker, state, stream);
+            }
+            _ => return,
+        }
+        return;
+    }
+    begin(worker, state, stream, peer);
+}
+
+/// The worker with the fewest connections, if this one has clearly more: the kernel spreads
+/// connections by hash, and long-lived ones can pile up on one core.
+fn less_busy(worker: &Worker) -> Option<usize> {
+    let counts = &worker.shared.connections;
+    if counts.len() < 2 {
+        return None;
+    }
+    let own = counts[worker.id].load(Relaxed);
+    let (other, least) = counts
+        .iter()
+        .map(|count| count.load(Relaxed))
+        .enumerate()
+        .min_by_key(|(_, count)| *count)?;
+    (own >= least + UNEVEN && own * 4 >= least * 5).then_some(other)
+}
+
+/// Takes over a connection that another worker accepted.
+pub(crate) fn adopt(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: StdTcpStream) {
+    let taken = TcpStream::from_std(stream)
+        .and_then(|stream| stream.peer_addr().map(|peer| (stream, peer)));
+    // A connection that is already gone is no loss.
+    if let Ok((stream, peer)) = taken {
+        begin(worker, state, stream, peer);
+    }
+}
+
+fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, peer: SocketAddr) {
+    stream.set_nodelay(true).ok();
+    let state = ConnState::new(worker.tick.clone());
+    let trust = listener.running.borrow().spec.trust.clone();
+    let conn = Conn {
+        worker: worker.clone(),
+        listener: listener.clone(),
+        hop: Hop::new(peer, &trust),
+        state: state.clone(),
+        serial: false,
+    };
+    let (send, receive) = tokio::sync::oneshot::channel();
+    let task = tokio::task::spawn_local(async move {
+        let _registered = receive.await;
+        connection(conn, stream, None).await;
+    });
+    let registered = worker.register(state, listener.clone(), task.abort_handle());
+    // The task holds the registration, so that its end is the connection's.
+    send.send(registered).ok();
+}
+
+/// A connection inside a `CONNECT` tunnel; opaque bytes go to `entry`.
+pub(crate) async fn inside_tunnel<S>(conn: Rc<Conn>, stream: S, entry: Rc<PathEntry>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    connection(conn.tunnelled(false), stream, Some(entry)).await;
+}
+
+async fn connection<S>(mut conn: Conn, mut stream: S, tunnel: Option<Rc<PathEntry>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let listener = conn.listener.running.borrow().clone();
+    let metrics = &listener.metrics;
+    let opaque_to = match tunnel {
+        Some(entry) => Some(entry),
+        None => opaque_entry(&conn),
+    };
+    let (protocol, prefix) = if listener.spec.protocol == ListenProtocol::Tcp
+        || matches!(listener.spec.mode, Mode::Tcp { .. })
+    {
+        (Detected::Opaque, Bytes::new())
+    } else {
+        let patience = opaque_to
+            .is_some()
+            .then_some(listener.spec.limits.detect_timeout);
+        match first_bytes(&mut stream, &conn.state, patience).await {
+            Some(found) => found,
+            None => return,
+        }
+    };
+    conn.serial = protocol == Detected::Http1;
+    match protocol {
+        Detected::Http1 => metrics.detected_http1.inc(),
+        Detected::Http2 => metrics.detected_http2.inc(),
+        Detected::Opaque => metrics.detected_opaque.inc(),
+        Detected::NeedMore => metrics.detected_timeout.inc(),
+    }
+    let conn = Rc::new(conn);
+    match protocol {
+        Detected::Http1 | Detected::Http2 => {
+            if protocol == Detected::Http2 {
+                conn.state.enter(Phase::Busy);
+            }
+            let io = Io::downstream(stream, prefix, conn.state.clone());
+            serve(conn, io, protocol).await;
+        }
+        Detected::Opaque | Detected::NeedMore => match opaque_to {
+            Some(entry) if listener.spec.protocol != ListenProtocol::Http => {
+                conn.state.enter(Phase::Busy);
+                let mut io = Io::downstream(stream, prefix, conn.state.clone());
+                tcp::forward(&conn, &entry, &mut io).await;
+            }
+            _ => {
+                metrics.refused.inc("not-http");
+                tcp::say_not_http(&mut stream).await;
+            }
+        },
+    }
+}
+
+/// Reads until the protocol can be told; with `patience`, a silent caller is taken for one that
+/// waits for the server to speak. `None`: the connection ended.
+async fn first_bytes<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    state: &ConnState,
+    patience: Option<Duration>,
+) -> Option<(Detected, Bytes)> {
+    let mut first = BytesMut::with_capacity(FIRST_READ);
+    let read = async {
+        loop {
+            match stream.read_buf(&mut first).await {
+                Ok(0) if first.is_empty() => return None,
+                Ok(0) => return Some(Detected::Opaque),
+                Err(_) => return None,
+                Ok(_) => state.enter(Phase::Head),
+            }
+            match detect(&first) {
+                Detected::NeedMore => {}
+                found => return Some(found),
+            }
+        }
+    };
+    let found = match patience {
+        None => read.await?,
+        Some(patience) => match timeout(patience, read).await {
+            Ok(found) => found?,
+            Err(_) => Detected::NeedMore,
+        },
+    };
+    Some((found, first.freeze()))
+}
+
+/// Where this listener sends bytes that are no HTTP, if it says so.
+fn opaque_entry(conn: &Conn) -> Option<Rc<PathEntry>> {
+    let listener = conn.listener.running.borrow().clone();
+    let name = match &listener.spec.mode {
+        Mode::Tcp { to } => tcp::target(to),
+        Mode::Inbound { .. } => heddle_core::name::Path::from_elements([
+            b"svc".as_slice(),
+            listener.spec.name.as_bytes(),
+        ]),
+        Mode::Outbound => listener
+            .spec
+            .identify
+            .iter()
+            .find_map(|identifier| match identifier {
+                Identifier::Static(name) => tcp::target(name),
+                _ => None,
+            }),
+    }?;
+    let worker = &conn.worker;
+    worker.refresh();
+    let running = worker.running.borrow().clone();
+    Some(conn.listener.entry(
+        &worker.shared,
+        &running,
+        name,
+        heddle_core::name::Dtab::empty(),
+    ))
+}

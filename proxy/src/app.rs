@@ -1,0 +1,370 @@
+//! The data plane as a whole: starting it, changing its configuration, draining it.
+
+use crate::discovery::{Addr, Discovery};
+use crate::metrics::Metrics;
+use crate::shared::{Running, RunningListener, Shared};
+use crate::view::{EndpointView, SetView};
+use crate::worker::{self, COMMANDS, Command};
+use heddle_core::config::{ProxyConfig, UpstreamProtocol};
+use heddle_core::status::Status;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Connections that may wait to be accepted; what the kernel caps at `somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// The running data plane.
+#[derive(Debug)]
+pub struct App {
+    shared: Arc<Shared>,
+    workers: Vec<mpsc::Sender<Command>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Bound addresses by listener: as configured, and as it is.
+    bound: Mutex<BTreeMap<String, (SocketAddr, SocketAddr)>>,
+    applying: Mutex<()>,
+}
+
+/// Why the data plane could not start or take a configuration.
+#[derive(Debug)]
+pub enum AppError {
+    /// A listener's address cannot be bound.
+    Bind {
+        /// The listener.
+        listener: String,
+        /// Its address.
+        address: SocketAddr,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// A thread or runtime could not be started.
+    Thread(io::Error),
+}
+
+impl std::fmt::Display for AppError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind {
+                listener,
+                address,
+                error,
+            } if error.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "listener {listener}: {address} is in use by another process. Choose another `listen` address, or stop that process (`ss -ltnp` shows it)"
+            ),
+            Self::Bind {
+                listener,
+                address,
+                error,
+            } if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "listener {listener}: {address} may not be bound by this user. Choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
+            ),
+            Self::Bind {
+                listener,
+                address,
+                error,
+            } => write!(
+                f,
+                "listener {listener}: cannot listen on {address}: {error}"
+            ),
+            Self::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AppError {}
+
+impl App {
+    /// Binds every listener, and starts one worker per core (or as many as the configuration says).
+    ///
+    /// # Errors
+    /// When an address cannot be bound or a thread cannot be started; nothing is left running.
+    pub fn start(
+        config: Arc<ProxyConfig>,
+        discovery: Arc<Discovery>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, AppError> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let count = config.workers.unwrap_or(cores).max(1);
+        let mut sockets = Vec::new();
+        for listener in &config.listeners {
+            sockets.push(bind(&listener.name, listener.listen, count)?);
+        }
+        discovery.configure(&config);
+        let shared = Arc::new(Shared::new(config, count, discovery, metrics));
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| mpsc::channel(COMMANDS)).unzip();
+        let mut threads = Vec::new();
+        for (id, commands) in receivers.into_iter().enumerate() {
+            let (shared, peers) = (shared.clone(), senders.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{id}"))
+                .spawn(move || {
+                    if let Err(error) = worker::run(id, shared, peers, commands) {
+                        tracing::error!(worker = id, %error, "worker could not start");
+                    }
+                });
+            threads.push(thread.map_err(AppError::Thread)?);
+        }
+        let app = Arc::new(Self {
+            shared,
+            workers: senders,
+            threads: Mutex::new(threads),
+            bound: Mutex::default(),
+            applying: Mutex::new(()),
+        });
+        let running = app.shared.running.load_full();
+        for sockets in sockets {
+            app.hand_out(&running, sockets);
+        }
+        Ok(app)
+    }
+
+    fn hand_out(&self, running: &Running, sockets: Bound) {
+        let Some(listener) = running.listeners.get(&sockets.listener) else {
+            return;
+        };
+        tracing::info!(listener = sockets.listener, address = %sockets.actual, "listening");
+        lock(&self.bound).insert(
+            sockets.listener.clone(),
+            (sockets.configured, sockets.actual),
+        );
+        for (worker, socket) in self.workers.iter().zip(sockets.sockets) {
+            self.command(
+                worker,
+                Command::Listen {
+                    listener: Arc::<RunningListener>::clone(listener),
+                    socket,
+                },
+            );
+        }
+    }
+
+    fn command(&self, worker: &mpsc::Sender<Command>, command: Command) {
+        // Full only when a worker is stuck with a thousand hand-overs; a listener must not be lost.
+        let mut command = command;
+        for _ in 0..100 {
+            match worker.try_send(command) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full(back)) => command = back,
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        tracing::error!("a worker does not take commands");
+    }
+
+    /// Applies a new configuration, make before break: new listeners are bound first, and if one
+    /// cannot be, nothing changes. Requests in flight end as they began. Blocks for the bind calls.
+    ///
+    /// # Errors
+    /// When a new address cannot be bound.
+    pub fn apply(&self, config: Arc<ProxyConfig>) -> Result<u64, AppError> {
+        let _one_at_a_time = lock(&self.applying);
+        let known = lock(&self.bound).clone();
+        let mut added = Vec::new();
+        for listener in &config.listeners {
+            let same = known
+                .get(&listener.name)
+                .is_some_and(|(configured, _)| *configured == listener.listen);
+            if !same {
+                added.push(bind(&listener.name, listener.listen, self.workers.len())?);
+            }
+        }
+        let removed: Vec<String> = known
+            .keys()
+            .filter(|name| !config.listeners.iter().any(|l| l.name == **name))
+            .cloned()
+            .collect();
+        self.shared.discovery.configure(&config);
+        let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
+        let running = Arc::new(Running::new(config, generation, &self.shared.metrics));
+        self.shared.running.store(running.clone());
+        self.shared.generation.store(generation, Ordering::Release);
+        for sockets in added {
+            for worker in &self.workers {
+                self.command(worker, Command::Unlisten(sockets.listener.clone()));
+            }
+            self.hand_out(&running, sockets);
+        }
+        for name in removed {
+            lock(&self.bound).remove(&name);
+            for worker in &self.workers {
+                self.command(worker, Command::Unlisten(name.clone()));
+            }
+        }
+        Ok(generation)
+    }
+
+    /// The running configuration and its number.
+    pub fn config(&self) -> (u64, Arc<ProxyConfig>) {
+        let running = self.shared.running.load();
+        (running.generation, running.config.clone())
+    }
+
+    /// Where the listeners are bound, by name.
+    pub fn bound(&self) -> BTreeMap<String, SocketAddr> {
+        lock(&self.bound)
+            .iter()
+            .map(|(name, (_, actual))| (name.clone(), *actual))
+            .collect()
+    }
+
+    /// Whether a drain has begun.
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Stops accepting, lets what is in flight finish within the configured time, and ends the workers.
+    pub async fn drain(&self) {
+        if self.shared.draining.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let limit = self.shared.running.load().config.drain;
+        tracing::info!(seconds = limit.as_secs_f64(), "draining");
+        let mut idle = Vec::new();
+        for worker in &self.workers {
+            let (done, idle_now) = oneshot::channel();
+            if worker.send(Command::Drain(done)).await.is_ok() {
+                idle.push(idle_now);
+            }
+        }
+        let all = async {
+            for worker in idle {
+                // A worker that ended is idle as well.
+                worker.await.ok();
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("drain time is over, closing what is left");
+        }
+        for worker in &self.workers {
+            worker.send(Command::Stop).await.ok();
+        }
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a worker ended by a panic");
+                }
+            }
+        });
+        joined.await.ok();
+    }
+
+    /// Every replica set in use, with its endpoints as the balancers see them.
+    pub fn sets(&self) -> Vec<SetView> {
+        let now = crate::clock::now();
+        self.shared
+            .sets()
+            .iter()
+            .filter_map(|set| {
+                let (discovered, balancer, members) = set.shown()?;
+                let (state, endpoints) = match &*discovered.addr() {
+                    Addr::Bound(endpoints) => ("bound".to_owned(), endpoints.clone()),
+                    Addr::Pending => ("pending".to_owned(), Vec::new()),
+                    Addr::Neg => ("neg".to_owned(), Vec::new()),
+                    Addr::Failed(why) => (why.clone(), Vec::new()),
+                };
+                let endpoints = endpoints.iter().map(|endpoint| {
+                    let shared = members.get(&endpoint.address);
+                    let ewma = shared
+                        .map(|s| s.ewma.latency())
+                        .filter(|latency| *latency > 0.0);
+                    let count = |read: &dyn Fn(&crate::shared::EndpointShared) -> u64| {
+                        shared.map_or(0, |s| read(s))
+                    };
+                    EndpointView {
+                        address: endpoint.address,
+                        weight: endpoint.weight,
+                        zone: endpoint.locality.zone.as_deref().map(str::to_owned),
+                        node: endpoint.locality.node.as_deref().map(str::to_owned),
+                        status: shared.map_or(Status::Open, |s| s.health.status(now)),
+                        ejected_ms: shared
+                            .and_then(|s| s.health.ejected_until())
+                            .map(|until| until.saturating_sub(now) / 1_000_000),
+                        ewma_ms: ewma.map(|nanos| nanos / 1e6),
+                        load: shared.map_or(0.0, |s| s.ewma.load(now)),
+                        in_flight: count(&|s| u64::from(s.ewma.pending())),
+                        requests: count(&|s| s.requests.load(Ordering::Relaxed)),
+                        failures: count(&|s| s.failures.load(Ordering::Relaxed)),
+                        connections: count(&|s| u64::from(s.connections.load(Ordering::Relaxed))),
+                    }
+                });
+                Some(SetView {
+                    id: set.id.to_string(),
+                    protocol: protocol_word(discovered.protocol()).to_owned(),
+                    state,
+                    balancer: balancer.to_owned(),
+                    endpoints: endpoints.collect(),
+                })
+            })
+            .collect()
+    }
+}
+
+fn protocol_word(protocol: UpstreamProtocol) -> &'static str {
+    match protocol {
+        UpstreamProtocol::Same => "same",
+        UpstreamProtocol::Http1 => "http1",
+        UpstreamProtocol::Http2 => "http2",
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One listener's sockets, one per worker.
+struct Bound {
+    listener: String,
+    configured: SocketAddr,
+    actual: SocketAddr,
+    sockets: Vec<TcpListener>,
+}
+
+/// Binds one socket per worker. `SO_REUSEPORT` would let a second instance bind the same port in
+/// silence, so a plain bind comes first: a port in use is an error.
+fn bind(listener: &str, address: SocketAddr, count: usize) -> Result<Bound, AppError> {
+    let failed = |error| AppError::Bind {
+        listener: listener.to_owned(),
+        address,
+        error,
+    };
+    drop(socket(address, false).map_err(failed)?);
+    let first = socket(address, true).map_err(failed)?;
+    let actual = first.local_addr().map_err(failed)?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(socket(actual, true).map_err(failed)?);
+    }
+    Ok(Bound {
+        listener: listener.to_owned(),
+        configured: address,
+        actual,
+        sockets,
+    })
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

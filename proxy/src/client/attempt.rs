@@ -1,0 +1,440 @@
+//! One attempt: a request to one endpoint, up to the head of its response.
+//!
+//! Whoever starts an attempt owes the endpoint a report. [`Charge`] makes sure of it: dropped
+//! without one, it reports that the caller went away.
+
+use super::connection::{Answer, ConnectError, Http1, Http2, SendError, h2_error};
+use super::{Client, WorkerEndpoint};
+use crate::clock;
+use crate::http::{OutBody, for_http1, for_http2};
+use heddle_core::Nanos;
+use heddle_core::retry::Outcome;
+use http::HeaderValue;
+use http::request::Parts;
+use hyper::Request;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A request that got an answer, whose body is still to come.
+#[derive(Debug)]
+pub(crate) struct Attempted {
+    pub(crate) response: Answer,
+    pub(crate) lease: Lease,
+    pub(crate) charge: Charge,
+}
+
+/// A request that got none.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) outcome: Outcome,
+    /// The set's caps refused it: nothing was tried.
+    pub(crate) full: bool,
+    /// The upstream did not speak HTTP.
+    pub(crate) protocol: bool,
+    /// The caller broke off while sending its body.
+    pub(crate) caller_gone: bool,
+    /// For a person.
+    pub(crate) reason: String,
+}
+
+impl Failure {
+    fn new(outcome: Outcome, reason: String) -> Self {
+        Self {
+            outcome,
+            full: false,
+            protocol: false,
+            caller_gone: false,
+            reason,
+        }
+    }
+}
+
+/// What an endpoint is told to have done (design section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It did well.
+    Success,
+    /// It failed.
+    Failure,
+    /// It was not at fault, and nothing was learnt about it.
+    Nothing,
+    /// The caller went away.
+    Cancelled,
+}
+
+/// A request's debt to its endpoint.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    client: Rc<Client>,
+    endpoint: Rc<WorkerEndpoint>,
+    started: Nanos,
+    /// A request that ran longer than this before its caller left counts as a failure.
+    patience: Duration,
+    reported: bool,
+}
+
+/// A caller that left after this has a reason in the endpoint, unless an attempt time-out says otherwise.
+const CANCEL_IS_FAILURE: Duration = Duration::from_secs(1);
+
+impl Charge {
+    pub(crate) fn new(
+        client: Rc<Client>,
+        endpoint: Rc<WorkerEndpoint>,
+        attempt_timeout: Option<Duration>,
+    ) -> Self {
+        endpoint.shared.ewma.start();
+        endpoint.shared.requests.fetch_add(1, Relaxed);
+        client.shared.metrics.in_flight.inc();
+        client.shared.requests.fetch_add(1, Relaxed);
+        Self {
+            client,
+            endpoint,
+            started: clock::now(),
+            patience: attempt_timeout.unwrap_or(CANCEL_IS_FAILURE),
+            reported: false,
+        }
+    }
+
+    /// The endpoint.
+    pub(crate) fn endpoint(&self) -> &Rc<WorkerEndpoint> {
+        &self.endpoint
+    }
+
+    /// The client.
+    pub(crate) fn client(&self) -> &Rc<Client> {
+        &self.client
+    }
+
+    /// When the attempt began.
+    pub(crate) fn started(&self) -> Nanos {
+        self.started
+    }
+
+    /// Pays.
+    pub(crate) fn report(mut self, verdict: Verdict) {
+        self.settle(verdict);
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        self.reported = true;
+        let now = clock::now();
+        let (shared, set) = (&self.endpoint.shared, &self.client.shared);
+        let accrual = &self.client.policy.accrual;
+        set.metrics.in_flight.dec();
+        set.requests.fetch_sub(1, Relaxed);
+        let failed = match verdict {
+            Verdict::Success => false,
+            Verdict::Failure => true,
+            Verdict::Cancelled => {
+                set.metrics.cancelled.inc();
+                now.saturating_sub(self.started) >= clock::nanos(self.patience)
+            }
+            Verdict::Nothing => {
+                shared.ewma.release();
+                shared.health.ignorable(now);
+                return;
+            }
+        };
+        shared.ewma.end(self.started, now);
+        if failed {
+            shared.failures.fetch_add(1, Relaxed);
+            let ejected = shared.health.failure(
+                now,
+                accrual,
+                &set.health,
+                &mut *self.client.rng.borrow_mut(),
+            );
+            if let Some(ejected) = ejected {
+                set.metrics.ejections.inc();
+                tracing::info!(
+                    endpoint = %shared.address, set = %set.id, cause = ejected.cause.label(),
+                    seconds = ejected.until.saturating_sub(now) as f64 / 1e9, "endpoint ejected"
+                );
+            }
+        } else if verdict == Verdict::Cancelled {
+            shared.health.ignorable(now);
+        } else if shared.health.success(now, accrual, &set.health) {
+            shared.ewma.forget();
+            set.metrics.revivals.inc();
+            tracing::info!(endpoint = %shared.address, set = %set.id, "endpoint back in use");
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if !self.reported {
+            self.settle(Verdict::Cancelled);
+        }
+    }
+}
+
+/// The connection that a response comes over.
+#[derive(Debug)]
+pub(crate) enum Lease {
+    /// Goes back to the pool when the response has been read.
+    Http1(Http1),
+    /// One of its streams.
+    Http2(StreamGuard),
+}
+
+/// Counts a stream of a connection.
+#[derive(Debug)]
+pub(crate) struct StreamGuard(Rc<Http2>);
+
+impl StreamGuard {
+    fn new(connection: Rc<Http2>) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        Self(connection)
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+    }
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) head: Parts,
+    pub(crate) body: OutBody,
+    /// The protocol that the caller asks to switch to.
+    pub(crate) upgrade: Option<HeaderValue>,
+}
+
+/// Sends `request` to `endpoint`, within `attempt_timeout` up to the response's head.
+pub(crate) async fn attempt(
+    client: &Rc<Client>,
+    endpoint: Rc<WorkerEndpoint>,
+    request: Outgoing,
+    http2: bool,
+    limit: Limit,
+) -> Result<Attempted, Failure> {
+    let charge = Charge::new(client.clone(), endpoint, limit.attempt);
+    let origin = request.body.origin();
+    if client.shared.requests.load(Relaxed) > client.policy.pool.max_requests {
+        client.shared.metrics.refused.inc("requests");
+        charge.report(Verdict::Nothing);
+        let reason = format!(
+            "{} has its cap of {} requests in flight",
+            client.shared.id, client.policy.pool.max_requests
+        );
+        return Err(Failure {
+            full: true,
+            ..Failure::new(Outcome::ConnectFailed, reason)
+        });
+    }
+    let exchange = async {
+        if http2 {
+            send_http2(&charge, request).await
+        } else {
+            send_http1(&charge, request).await
+        }
+    };
+    let sent = match limit.shortest() {
+        None => exchange.await,
+        Some(shortest) => match timeout(shortest, exchange).await {
+            Ok(sent) => sent,
+            Err(_) => return Err(timed_out(charge, limit, shortest)),
+        },
+    };
+    match sent {
+        Ok((response, lease)) => {
+            let elapsed = clock::now().saturating_sub(charge.started);
+            client.shared.metrics.duration.observe_nanos(elapsed);
+            Ok(Attempted {
+                response,
+                lease,
+                charge,
+            })
+        }
+        Err(SendFailure::Send { error, .. })
+            if origin.is_some_and(|origin| origin.caller_failed()) =>
+        {
+            charge.report(Verdict::Nothing);
+            let reason = format!(
+                "the caller broke off while sending its body: {}",
+                describe(error.inner())
+            );
+            Err(Failure {
+                caller_gone: true,
+                ..Failure::new(Outcome::Reset { reused: false }, reason)
+            })
+        }
+        Err(error) => Err(failed(charge, error)),
+    }
+}
+
+/// How long an attempt may take up to its response's head, and by whose will.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limit {
+    /// The rule's attempt time-out.
+    pub(crate) attempt: Option<Duration>,
+    /// What is left of the rule's total time-out.
+    pub(crate) total: Option<Duration>,
+    /// What is left of the caller's deadline.
+    pub(crate) caller: Option<Duration>,
+}
+
+impl Limit {
+    fn shortest(&self) -> Option<Duration> {
+        [self.attempt, self.total, self.caller]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// An attempt that was given up is a failure of its endpoint, unless the caller's own deadline was
+/// the reason: that is a cancellation, or a caller in a hurry could eject healthy endpoints.
+fn timed_out(charge: Charge, limit: Limit, shortest: Duration) -> Failure {
+    let address = charge.endpoint.shared.address;
+    let by_rule = [limit.attempt, limit.total].contains(&Some(shortest));
+    if by_rule {
+        charge.client.shared.metrics.timeout.inc();
+    }
+    charge.report(if by_rule {
+        Verdict::Failure
+    } else {
+        Verdict::Cancelled
+    });
+    Failure::new(
+        Outcome::AttemptTimeout,
+        format!("{address} did not answer within {shortest:.0?}"),
+    )
+}
+
+#[derive(Debug)]
+enum SendFailure {
+    Connect(ConnectError),
+    Send { error: SendError, reused: bool },
+}
+
+/// Sorts a failure, and charges the endpoint with it where it is the endpoint's.
+fn failed(charge: Charge, failure: SendFailure) -> Failure {
+    let address = charge.endpoint.shared.address;
+    let metrics = charge.client.shared.metrics.clone();
+    match failure {
+        SendFailure::Connect(ConnectError::Full(what)) => {
+            charge.report(Verdict::Nothing);
+            Failure {
+                full: true,
+                ..Failure::new(Outcome::ConnectFailed, what.to_owned())
+            }
+        }
+        SendFailure::Connect(error @ ConnectError::Timeout) => {
+            metrics.connect.inc();
+            charge.report(Verdict::Failure);
+            Failure::new(Outcome::ConnectTimeout, format!("{address}: {error}"))
+        }
+        SendFailure::Connect(error) => {
+            metrics.connect.inc();
+            charge.report(Verdict::Failure);
+            Failure::new(Outcome::ConnectFailed, format!("{address}: {error}"))
+        }
+        SendFailure::Send { error, reused } => {
+            let (outcome, verdict) = match &error {
+                SendError::Unused(_) => (Outcome::Unused, Verdict::Nothing),
+                SendError::Refused(e) if h2_error(e).is_some_and(h2::Error::is_go_away) => {
+                    (Outcome::RefusedStream, Verdict::Nothing)
+                }
+                SendError::Refused(_) => (Outcome::RefusedStream, Verdict::Failure),
+                SendError::Reset(_) | SendError::Protocol(_) => {
+                    (Outcome::Reset { reused }, Verdict::Failure)
+                }
+            };
+            metrics.reset.inc();
+            charge.report(verdict);
+            let protocol = matches!(error, SendError::Protocol(_));
+            let reason = format!("{address}: {}", describe(error.inner()));
+            Failure {
+                protocol,
+                ..Failure::new(outcome, reason)
+            }
+        }
+    }
+}
+
+/// hyper's error with its causes.
+fn describe(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+async fn send_http1(charge: &Charge, request: Outgoing) -> Result<(Answer, Lease), SendFailure> {
+    let Outgoing {
+        mut head,
+        body,
+        upgrade,
+    } = request;
+    for_http1(&mut head, upgrade.as_ref());
+    let mut request = Request::from_parts(head, body);
+    let (endpoint, config) = (&charge.endpoint, &charge.client.policy.pool);
+    loop {
+        let mut connection = match endpoint.pool.reuse_http1(config) {
+            Some(connection) => connection,
+            None => endpoint
+                .pool
+                .open_http1(config)
+                .await
+                .map_err(SendFailure::Connect)?,
+        };
+        let reused = connection.reused;
+        match connection.sender.try_send_request(request).await {
+            Ok(response) => return Ok((response, Lease::Http1(connection))),
+            Err(mut error) => {
+                let unsent = error.take_message();
+                let error = error.into_error();
+                match unsent {
+                    // It was closed while idle and nothing was written: the next one of the pool, or
+                    // a fresh one. The pool is finite, so is this loop.
+                    Some(intact) if reused => request = intact,
+                    unsent => {
+                        let error = SendError::from_hyper(error, unsent.is_some());
+                        return Err(SendFailure::Send { error, reused });
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn send_http2(charge: &Charge, request: Outgoing) -> Result<(Answer, Lease), SendFailure> {
+    let Outgoing { mut head, body, .. } = request;
+    for_http2(&mut head);
+    let mut request = Request::from_parts(head, body);
+    let (endpoint, config) = (&charge.endpoint, &charge.client.policy.pool);
+    loop {
+        let (connection, reused) = endpoint
+            .pool
+            .http2(config)
+            .await
+            .map_err(SendFailure::Connect)?;
+        let stream = StreamGuard::new(connection.clone());
+        let mut sender = connection.sender.clone();
+        match sender.try_send_request(request).await {
+            Ok(response) => return Ok((response, Lease::Http2(stream))),
+            Err(mut error) => {
+                let unsent = error.take_message();
+                let error = error.into_error();
+                match unsent {
+                    Some(intact) if reused => request = intact,
+                    unsent => {
+                        let error = SendError::from_hyper(error, unsent.is_some());
+                        return Err(SendFailure::Send { error, reused });
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One upstream connection: how it is made and how a request goes over it.
+
+use crate::exec::LocalExec;
+use crate::http::OutBody;
+use crate::io::Io;
+use crate::shared::{EndpointShared, SetShared};
+use heddle_core::config::Pool;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// The connect time-out fired.
+    Timeout,
+    /// The set's cap on connections or on waiting requests is reached.
+    Full(&'static str),
+    /// The system said no.
+    Io(io::Error),
+    /// The protocol could not be started.
+    Handshake(hyper::Error),
+}
+
+impl std::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("connect timed out"),
+            Self::Full(what) => f.write_str(what),
+            Self::Io(error) => write!(f, "{error}"),
+            Self::Handshake(error) => write!(f, "handshake: {error}"),
+        }
+    }
+}
+
+/// Counts an open connection for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct OpenGuard {
+    set: Arc<SetShared>,
+    endpoint: Arc<EndpointShared>,
+}
+
+impl OpenGuard {
+    /// Takes one of the set's connection permits.
+    pub(crate) fn take(
+        set: &Arc<SetShared>,
+        endpoint: &Arc<EndpointShared>,
+        max: usize,
+    ) -> Result<Self, ConnectError> {
+        if set.connections.fetch_add(1, Relaxed) >= max {
+            set.connections.fetch_sub(1, Relaxed);
+            set.metrics.refused.inc("connections");
+            return Err(ConnectError::Full(
+                "the replica set's cap on connections is reached",
+            ));
+        }
+        endpoint.connections.fetch_add(1, Relaxed);
+        set.metrics.connections_opened.inc();
+        set.metrics.connections_open.inc();
+        Ok(Self {
+            set: set.clone(),
+            endpoint: endpoint.clone(),
+        })
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.set.connections.fetch_sub(1, Relaxed);
+        self.endpoint.connections.fetch_sub(1, Relaxed);
+        self.set.metrics.connections_closed.inc();
+        self.set.metrics.connections_open.dec();
+    }
+}
+
+/// Connects within the pool's time-out.
+pub(crate) async fn connect_tcp(
+    address: SocketAddr,
+    pool: &Pool,
+) -> Result<TcpStream, ConnectError> {
+    let stream = match timeout(pool.connect_timeout, TcpStream::connect(address)).await {
+        Err(_) => return Err(ConnectError::Timeout),
+        Ok(Err(error)) => return Err(ConnectError::Io(error)),
+        Ok(Ok(stream)) => stream,
+    };
+    // Small messages must not wait for each other; failing to say so is harmless.
+    stream.set_nodelay(true).ok();
+    Ok(stream)
+}
+
+/// An HTTP/1 connection that is not in use.
+#[derive(Debug)]
+pub(crate) struct Http1 {
+    pub(crate) sender: http1::SendRequest<OutBody>,
+    pub(crate) born: Instant,
+    /// Whether it has carried a request before.
+    pub(crate) reused: bool,
+}
+
+/// Opens an HTTP/1 connection; its task runs until it closes.
+pub(crate) async fn connect_http1(
+    set: &Arc<SetShared>,
+    endpoint: &Arc<EndpointShared>,
+    pool: &Pool,
+) -> Result<Http1, ConnectError> {
+    let open = OpenGuard::take(set, endpoint, pool.max_connections)?;
+    let started = Instant::now();
+    let stream = connect_tcp(endpoint.address, pool).await?;
+    set.metrics.connect_duration.observe(started.elapsed());
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(MAX_RESPONSE_HEADERS)
+        .handshake(TokioIo::new(Io::upstream(stream)))
+        .await
+        .map_err(ConnectError::Handshake)?;
+    tokio::task::spawn_local(async move {
+        // The error reaches the request that was on it, if there was one.
+        connection.with_upgrades().await.ok();
+        drop(open);
+    });
+    Ok(Http1 {
+        sender,
+        born: Instant::now(),
+        reused: false,
+    })
+}
+
+/// Header fields of a response; as many as a request may have twice over, since servers add their own.
+const MAX_RESPONSE_HEADERS: usize = 256;
+
+/// A multiplexed HTTP/2 connection.
+#[derive(Debug)]
+pub(crate) struct Http2 {
+    pub(crate) sender: http2::SendRequest<OutBody>,
+    pub(crate) born: Instant,
+    /// Streams that we have open on it.
+    pub(crate) streams: Cell<usize>,
+    /// Streams that the peer allows, as it said last.
+    allowed: Rc<Cell<usize>>,
+}
+
+impl Http2 {
+    /// Whether a further stream fits.
+    pub(crate) fn has_room(&self, max_streams: usize) -> bool {
+        !self.sender.is_closed() && self.streams.get() < max_streams.min(self.allowed.get().max(1))
+    }
+}
+
+/// Opens an HTTP/2 connection with prior knowledge.
+pub(crate) async fn connect_http2(
+    set: &Arc<SetShared>,
+    endpoint: &Arc<EndpointShared>,
+    pool: &Pool,
+) -> Result<Rc<Http2>, ConnectError> {
+    let open = OpenGuard::take(set, endpoint, pool.max_connections)?;
+    let started = Instant::now();
+    let stream = connect_tcp(endpoint.address, pool).await?;
+    set.metrics.connect_duration.observe(started.elapsed());
+    let (sender, mut connection) = http2::Builder::new(LocalExec)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .keep_alive_interval(pool.ping)
+        .keep_alive_timeout(pool.ping_timeout)
+        .handshake(TokioIo::new(Io::upstream(stream)))
+        .await
+        .map_err(ConnectError::Handshake)?;
+    let allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
+    let told = allowed.clone();
+    tokio::task::spawn_local(async move {
+        // Each poll may have read new settings; the pool wants to know.
+        let driven = std::future::poll_fn(|cx| {
+            let done = Pin::new(&mut connection).poll(cx);
+            told.set(connection.current_max_send_streams());
+            done
+        });
+        driven.await.ok();
+        drop(open);
+    });
+    Ok(Rc::new(Http2 {
+        sender,
+        born: Instant::now(),
+        streams: Cell::new(0),
+        allowed,
+    }))
+}
+
+/// Bytes of one stream that may be under way towards a slow reader: bounds memory per stream.
+pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all streams of a connection.
+pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Size of a header list that we accept, as the peer counts it (RFC 9113 section 6.5.2).
+pub(crate) const MAX_HEADER_LIST: u32 = 64 * 1024;
+
+/// How an attempt ended without a response.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The connection was dead before anything was written: the request is intact.
+    Unused(hyper::Error),
+    /// The upstream refused the stream unseen (`REFUSED_STREAM`, or above `GOAWAY`'s last stream).
+    Refused(hyper::Error),
+    /// It closed or reset before a response.
+    Reset(hyper::Error),
+    /// It spoke something that is not HTTP.
+    Protocol(hyper::Error),
+}
+
+impl SendError {
+    /// Sorts hyper's error.
+    pub(crate) fn from_hyper(error: hyper::Error, unsent: bool) -> Self {
+        if unsent {
+            return Self::Unused(error);
+        }
+        if let Some(h2) = h2_error(&error) {
+            let refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM)
+                || (h2.is_go_away() && h2.is_remote());
+            if refused && h2.is_remote() {
+                return Self::Refused(error);
+            }
+            return Self::Reset(error);
+        }
+        if error.is_parse() {
+            return Self::Protocol(error);
+        }
+        Self::Reset(error)
+    }
+
+    /// hyper's error.
+    pub(crate) fn inner(&self) -> &hyper::Error {
+        match self {
+            Self::Unused(e) | Self::Refused(e) | Self::Reset(e) | Self::Protocol(e) => e,
+        }
+    }
+}
+
+/// The HTTP/2 error inside `error`, if that is what it is.
+pub(crate) fn h2_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e h2::Error> {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            return Some(h2);
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// A response whose body is still to come.
+pub(crate) type Answer = hyper::Response<Incoming>;

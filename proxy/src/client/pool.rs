@@ -1,0 +1,186 @@
+//! The connections of one worker to one endpoint.
+//!
+//! Invariant: a connection in the pool has no request on it (HTTP/1) or room for one (HTTP/2).
+
+use super::connection::{ConnectError, Http1, Http2, connect_http1, connect_http2};
+use crate::shared::{EndpointShared, SetShared};
+use heddle_core::config::Pool;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Connections of one worker to one endpoint.
+#[derive(Debug)]
+pub(crate) struct EndpointPool {
+    pub(crate) set: Arc<SetShared>,
+    pub(crate) endpoint: Arc<EndpointShared>,
+    idle: RefCell<Vec<(Http1, Instant)>>,
+    http2: RefCell<Vec<Rc<Http2>>>,
+    connecting: Cell<usize>,
+    arrived: Notify,
+}
+
+impl EndpointPool {
+    pub(crate) fn new(set: Arc<SetShared>, endpoint: Arc<EndpointShared>) -> Self {
+        Self {
+            set,
+            endpoint,
+            idle: RefCell::new(Vec::new()),
+            http2: RefCell::new(Vec::new()),
+            connecting: Cell::new(0),
+            arrived: Notify::new(),
+        }
+    }
+
+    /// A pooled HTTP/1 connection, the most recently used first, so that the rest can go idle.
+    pub(crate) fn reuse_http1(&self, config: &Pool) -> Option<Http1> {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        while let Some((mut connection, since)) = idle.pop() {
+            if now.duration_since(since) < config.idle
+                && connection.sender.is_ready()
+                && young(connection.born, config)
+            {
+                connection.reused = true;
+                self.set.metrics.connections_reused.inc();
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// A new HTTP/1 connection.
+    pub(crate) async fn open_http1(&self, config: &Pool) -> Result<Http1, ConnectError> {
+        let _pending = Pending::take(&self.set, config.max_pending)?;
+        connect_http1(&self.set, &self.endpoint, config).await
+    }
+
+    /// Puts a connection back once its answer has been read; one that needs a moment to finish is
+    /// waited for on its own.
+    pub(crate) fn put_http1(self: &Rc<Self>, connection: Http1, config: &Pool) {
+        if connection.sender.is_closed() || config.idle.is_zero() || !young(connection.born, config)
+        {
+            return;
+        }
+        if connection.sender.is_ready() {
+            self.idle.borrow_mut().push((connection, Instant::now()));
+            return;
+        }
+        let pool = self.clone();
+        tokio::task::spawn_local(async move {
+            let mut connection = connection;
+            if connection.sender.ready().await.is_ok() {
+                pool.idle.borrow_mut().push((connection, Instant::now()));
+            }
+        });
+    }
+
+    /// An HTTP/2 connection with room for a stream, and whether it was there already. While one is
+    /// being opened others wait for it, up to the streams that it can be expected to take.
+    pub(crate) async fn http2(&self, config: &Pool) -> Result<(Rc<Http2>, bool), ConnectError> {
+        if let Some(connection) = self.find_http2(config) {
+            self.set.metrics.connections_reused.inc();
+            return Ok((connection, true));
+        }
+        let _pending = Pending::take(&self.set, config.max_pending)?;
+        let waiting = self.connecting.get();
+        self.connecting.set(waiting + 1);
+        let _count = Count(&self.connecting);
+        if waiting > 0 && waiting < config.max_streams {
+            self.arrived.notified().await;
+            if let Some(connection) = self.find_http2(config) {
+                return Ok((connection, true));
+            }
+            // The one that was being opened failed or is full: take a turn ourselves.
+        }
+        let _wake = WakeAll(&self.arrived);
+        let connection = connect_http2(&self.set, &self.endpoint, config).await?;
+        self.http2.borrow_mut().push(connection.clone());
+        Ok((connection, false))
+    }
+
+    fn find_http2(&self, config: &Pool) -> Option<Rc<Http2>> {
+        let mut connections = self.http2.borrow_mut();
+        if connections.iter().any(|c| c.sender.is_closed()) {
+            connections.retain(|c| !c.sender.is_closed());
+        }
+        connections
+            .iter()
+            .find(|c| c.has_room(config.max_streams) && young(c.born, config))
+            .cloned()
+    }
+
+    /// Drops what has been idle for too long.
+    pub(crate) fn sweep(&self, config: &Pool) {
+        let now = Instant::now();
+        self.idle
+            .borrow_mut()
+            .retain(|(c, since)| now.duration_since(*since) < config.idle && !c.sender.is_closed());
+        self.http2.borrow_mut().retain(|c| {
+            let keep = !c.sender.is_closed()
+                && (c.streams.get() > 0 || now.duration_since(c.born) < HTTP2_MIN_AGE);
+            keep || (young(c.born, config) && !c.sender.is_closed())
+        });
+    }
+
+    /// Drops every pooled connection: the endpoint has left its set.
+    pub(crate) fn clear(&self) {
+        self.idle.borrow_mut().clear();
+        self.http2.borrow_mut().clear();
+    }
+}
+
+/// An HTTP/2 connection is kept at least this long, used or not.
+const HTTP2_MIN_AGE: std::time::Duration = std::time::Duration::from_secs(60);
+
+fn young(born: Instant, config: &Pool) -> bool {
+    config
+        .lifetime
+        .is_none_or(|lifetime| born.elapsed() < lifetime)
+}
+
+/// Counts a request that waits for a connection.
+struct Pending<'a>(&'a SetShared);
+
+impl<'a> Pending<'a> {
+    fn take(set: &'a SetShared, max: usize) -> Result<Self, ConnectError> {
+        if set.pending.fetch_add(1, Relaxed) >= max {
+            set.pending.fetch_sub(1, Relaxed);
+            set.metrics.refused.inc("pending");
+            return Err(ConnectError::Full(
+                "too many requests wait for a connection",
+            ));
+        }
+        set.metrics.pending.inc();
+        Ok(Self(set))
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Relaxed);
+        self.0.metrics.pending.dec();
+    }
+}
+
+struct Count<'a>(&'a Cell<usize>);
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+struct WakeAll<'a>(&'a Notify);
+
+impl Drop for WakeAll<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
+}

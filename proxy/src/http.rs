@@ -1,0 +1,18 @@
+//! HTTP between a caller and an endpoint.
+
+mod body;
+mod forward;
+mod respond;
+mod serve;
+mod tunnel;
+mod view;
+
+pub(crate) use body::{BodySource, Finished, Gate, OutBody, ResponseBody};
+pub(crate) use forward::{Hop, for_http1, for_http2, outgoing_head, response_head};
+pub(crate) use respond::{grpc_status, injected, is_grpc, respond};
+pub(crate) use serve::serve;
+pub(crate) use tunnel::splice;
+pub(crate) use view::HeadView;
+
+/// Any error of a body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,249 @@
+//! A connection's bytes, with what detection already read and what the sweeper needs to know.
+
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// What a downstream connection is doing, as far as time-outs care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Between requests, nothing read.
+    Idle = 0,
+    /// Bytes of a head have arrived, the head is not complete.
+    Head = 1,
+    /// A request is in flight, or the connection is a tunnel.
+    Busy = 2,
+}
+
+/// Shared by a connection's bytes, its requests and the worker's sweeper. Atomics only because
+/// an upgraded connection must be `Send`; all of it stays on one thread.
+#[derive(Debug)]
+pub(crate) struct ConnState {
+    phase: AtomicU8,
+    since: AtomicU64,
+    tick: Arc<AtomicU64>,
+    flushed: AtomicBool,
+    interim: Mutex<VecDeque<Bytes>>,
+    has_interim: AtomicBool,
+    order: AtomicU8,
+    /// Wakes the connection's task: an interim response is queued, or there is an order.
+    pub(crate) wake: Notify,
+}
+
+/// What the worker asks of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Order {
+    /// Nothing.
+    Go = 0,
+    /// Finish what is in flight, then close.
+    Drain = 1,
+    /// Close now.
+    Close = 2,
+}
+
+impl ConnState {
+    /// A connection that was accepted just now; `tick` is the worker's coarse clock.
+    pub(crate) fn new(tick: Arc<AtomicU64>) -> Arc<Self> {
+        let since = tick.load(Relaxed);
+        Arc::new(Self {
+            phase: AtomicU8::new(Phase::Idle as u8),
+            since: AtomicU64::new(since),
+            tick,
+            flushed: AtomicBool::new(true),
+            interim: Mutex::new(VecDeque::new()),
+            has_interim: AtomicBool::new(false),
+            order: AtomicU8::new(Order::Go as u8),
+            wake: Notify::new(),
+        })
+    }
+
+    /// Asks the connection's task for `order`.
+    pub(crate) fn order(&self, order: Order) {
+        self.order.store(order as u8, Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// What has been asked last.
+    pub(crate) fn ordered(&self) -> Order {
+        match self.order.load(Relaxed) {
+            0 => Order::Go,
+            1 => Order::Drain,
+            _ => Order::Close,
+        }
+    }
+
+    /// Enters `phase` now.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+        self.since.store(self.tick.load(Relaxed), Relaxed);
+    }
+
+    /// The phase and since when, in nanoseconds of the worker's coarse clock.
+    pub(crate) fn phase(&self) -> (Phase, u64) {
+        let phase = match self.phase.load(Relaxed) {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            _ => Phase::Busy,
+        };
+        (phase, self.since.load(Relaxed))
+    }
+
+    /// Queues an interim (1xx) response to be written before the final one. Refused (false) while
+    /// bytes of an earlier response are still unwritten, since it would land in their middle.
+    pub(crate) fn push_interim(&self, head: Bytes) -> bool {
+        if !self.flushed.load(Relaxed) {
+            return false;
+        }
+        if let Ok(mut queue) = self.interim.lock() {
+            if queue.len() >= MAX_INTERIM {
+                return false;
+            }
+            queue.push_back(head);
+            self.has_interim.store(true, Relaxed);
+            self.wake.notify_one();
+            return true;
+        }
+        false
+    }
+
+    fn pop_interim(&self) -> Option<Bytes> {
+        let mut queue = self.interim.lock().ok()?;
+        let head = queue.pop_front();
+        self.has_interim.store(!queue.is_empty(), Relaxed);
+        head
+    }
+}
+
+/// Interim responses waiting to be written; more are dropped.
+const MAX_INTERIM: usize = 64;
+
+/// A connection whose first bytes may have been read already.
+#[derive(Debug)]
+pub(crate) struct Io<S = TcpStream> {
+    stream: S,
+    prefix: Bytes,
+    state: Option<Arc<ConnState>>,
+    interim: Bytes,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
+    /// A downstream connection.
+    pub(crate) fn downstream(stream: S, prefix: Bytes, state: Arc<ConnState>) -> Self {
+        Self {
+            stream,
+            prefix,
+            state: Some(state),
+            interim: Bytes::new(),
+        }
+    }
+
+    /// An upstream connection.
+    pub(crate) fn upstream(stream: S) -> Self {
+        Self {
+            stream,
+            prefix: Bytes::new(),
+            state: None,
+            interim: Bytes::new(),
+        }
+    }
+
+    /// Writes queued interim responses; ready when none is left.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(state) = &self.state else {
+            return Poll::Ready(Ok(()));
+        };
+        loop {
+            if self.interim.is_empty() {
+                if !state.has_interim.load(Relaxed) {
+                    return Poll::Ready(Ok(()));
+                }
+                match state.pop_interim() {
+                    Some(head) => self.interim = head,
+                    None => return Poll::Ready(Ok(())),
+                }
+            }
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.interim))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.advance(n);
+        }
+    }
+
+    fn wrote(&self) {
+        if let Some(state) = &self.state {
+            state.flushed.store(false, Relaxed);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let n = self.prefix.len().min(buf.remaining());
+            let first = self.prefix.split_to(n);
+            buf.put_slice(&first);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if let Some(state) = &self.state {
+            if buf.filled().len() > before && state.phase.load(Relaxed) == Phase::Idle as u8 {
+                state.enter(Phase::Head);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.wrote();
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.wrote();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        if let Some(state) = &self.state {
+            state.flushed.store(true, Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

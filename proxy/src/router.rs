@@ -1,0 +1,40 @@
+//! A request's way from its head to an answer: identify, find the rule, bind, attempt, answer.
+//!
+//! The order of concerns, outermost first, and why:
+//! * the caller's context comes before everything, since the deadline bounds it all;
+//! * faults stand where the service would, so they are above retries and are not retried;
+//! * the total time-out is above the retry loop, so that waits and retries count;
+//! * the budget is asked by the loop, per logical name, so one bad name cannot spend another's;
+//! * the attempt time-out is below the loop and above the pool: connecting counts, and time-outs
+//!   are charged to the endpoint (Finagle: accrual is above the time-out filter).
+
+mod entry;
+mod exchange;
+mod fault;
+mod hop;
+mod mirror;
+mod names;
+mod own;
+mod retry;
+
+pub(crate) use entry::{ListenerState, PathEntry};
+pub(crate) use exchange::handle;
+pub(crate) use names::Slot;
+pub(crate) use own::connect_target;
+
+use crate::http::Hop;
+use crate::io::ConnState;
+use crate::worker::Worker;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One downstream connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: Rc<ListenerState>,
+    pub(crate) hop: Hop,
+    pub(crate) state: Arc<ConnState>,
+    /// Whether one request follows another, as in HTTP/1.
+    pub(crate) serial: bool,
+}

@@ -1,0 +1,174 @@
+//! What the proxy decides by itself: refusals, fixed answers, tunnels.
+
+use super::entry::PathEntry;
+use super::exchange::Exchange;
+use super::names::{Tree, bound};
+use super::{Conn, Slot};
+use crate::accept;
+use crate::error::Error;
+use crate::http::ResponseBody;
+use crate::shared::RunningListener;
+use crate::worker::Worker;
+use heddle_core::answer::Kind;
+use heddle_core::config::Rule;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use std::rc::Rc;
+
+/// Refuses what could be understood in two ways: several or unreadable hosts, two framings.
+pub(super) fn check(parts: &Parts) -> Result<(), Error> {
+    let bad = |reason: &'static str| Err(Error::new(Kind::Refused(400), reason));
+    let headers = &parts.headers;
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return bad("the request has more than one Host");
+    }
+    if parts.version == Version::HTTP_11 && host.is_none() {
+        return bad("an HTTP/1.1 request must have a Host");
+    }
+    if let Some(host) = host {
+        let valid = host
+            .as_bytes()
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(b));
+        if !valid {
+            return bad("the Host has characters that no host has");
+        }
+        if parts.version == Version::HTTP_2 {
+            let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+            if authority.is_some_and(|authority| {
+                !authority.as_bytes().eq_ignore_ascii_case(host.as_bytes())
+            }) {
+                return bad("Host and :authority differ");
+            }
+        }
+    }
+    if parts
+        .uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return bad("the authority carries user information");
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        if headers.contains_key(CONTENT_LENGTH) {
+            return bad("the request has both Content-Length and Transfer-Encoding");
+        }
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let chunked = codings
+            .next()
+            .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if !chunked || codings.next().is_some() {
+            return Err(Error::new(
+                Kind::Refused(501),
+                "the only transfer coding understood is chunked, once",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The answer of a rule that sends nowhere: a redirect or a fixed status.
+pub(super) fn fixed(rule: &Rule) -> Option<Response<ResponseBody>> {
+    let mut response = Response::new(ResponseBody::own(""));
+    if let Some(redirect) = &rule.set.redirect {
+        *response.status_mut() = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
+        response
+            .headers_mut()
+            .insert(LOCATION, HeaderValue::from_str(&redirect.location).ok()?);
+    } else {
+        *response.status_mut() = StatusCode::from_u16(rule.set.status?).ok()?;
+    }
+    for (name, value) in &rule.set.response_headers {
+        super::exchange::put(response.headers_mut(), name, value);
+    }
+    Some(response)
+}
+
+/// `CONNECT`: a tunnel to a known name, in which HTTP is routed request by request and anything
+/// else goes to an endpoint of that name as it is.
+pub(super) async fn connect(
+    exchange: &Exchange,
+    entry: &Rc<PathEntry>,
+    parts: &mut Parts,
+) -> Result<Response<ResponseBody>, Error> {
+    if exchange.http2 {
+        return Err(Error::new(
+            Kind::Refused(501),
+            "CONNECT is understood over HTTP/1 only",
+        ));
+    }
+    let tree = connect_target(&exchange.conn.worker, &exchange.listener, entry).await?;
+    if !is_known(&tree) {
+        let reason = format!(
+            "{} is not a name of the mesh: CONNECT goes to replica sets that configuration names, never to other addresses",
+            entry.path
+        );
+        return Err(Error::new(Kind::Denied, reason));
+    }
+    let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
+        return Err(Error::new(
+            Kind::Refused(501),
+            "this connection cannot become a tunnel",
+        ));
+    };
+    let (conn, entry) = (exchange.conn.clone(), entry.clone());
+    tokio::task::spawn_local(async move {
+        if let Ok(upgraded) = upgrade.await {
+            accept::inside_tunnel(conn, TokioIo::new(upgraded), entry).await;
+        }
+    });
+    Ok(Response::new(ResponseBody::own("")))
+}
+
+/// What an entry's first destination is bound to.
+pub(crate) async fn connect_target(
+    worker: &Worker,
+    listener: &RunningListener,
+    entry: &PathEntry,
+) -> Result<Rc<Tree>, Error> {
+    let slot: &Slot = entry
+        .rules
+        .last()
+        .and_then(|rule| rule.to.first())
+        .unwrap_or(&entry.own);
+    let tree = bound(worker, listener, entry, slot).await?;
+    if tree.is_neg() {
+        return Err(Error::new(
+            Kind::NoSuchName,
+            format!("{} names nothing", entry.path),
+        ));
+    }
+    Ok(tree)
+}
+
+/// Whether a tree leads to configured replica sets only, not to addresses that a caller chose.
+pub(crate) fn is_known(tree: &Tree) -> bool {
+    match tree {
+        Tree::Leaf(client) => client
+            .set
+            .id()
+            .elements()
+            .first()
+            .is_some_and(|first| first.as_str() == Some("#")),
+        Tree::Union { branches, .. } => branches.iter().all(|(_, tree)| is_known(tree)),
+        Tree::Neg | Tree::Fail | Tree::Empty => true,
+    }
+}
+
+impl Conn {
+    /// The connection inside a tunnel of this one.
+    pub(crate) fn tunnelled(&self, serial: bool) -> Self {
+        Self {
+            worker: self.worker.clone(),
+            listener: self.listener.clone(),
+            hop: self.hop.clone(),
+            state: self.state.clone(),
+            serial,
+        }
+    }
+}

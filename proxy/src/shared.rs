@@ -1,0 +1,322 @@
+//! What all workers share: snapshots behind one pointer, and atomics.
+//!
+//! Invariant: a request touches the locks in here only when it meets a name or a replica set for
+//! the first time on its worker.
+
+use crate::discovery::{Discovery, ReplicaSet};
+use crate::joined::Joined;
+use crate::metrics::{ListenerMetrics, Metrics, ServiceMetrics, SetMetrics};
+use arc_swap::ArcSwap;
+use heddle_core::Nanos;
+use heddle_core::accrual::{EndpointHealth, SetHealth};
+use heddle_core::budget::RetryBudget;
+use heddle_core::config::{self, Listener, ProxyConfig};
+use heddle_core::ewma::PeakEwma;
+use heddle_core::name::{Dtab, Path};
+use heddle_core::retry::hedge::LatencyTracker;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// One applied configuration.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) generation: u64,
+    pub(crate) config: Arc<ProxyConfig>,
+    pub(crate) listeners: HashMap<String, Arc<RunningListener>>,
+    /// When it was applied; faults end relative to this.
+    pub(crate) applied: Nanos,
+}
+
+/// A listener of the running configuration.
+#[derive(Debug)]
+pub(crate) struct RunningListener {
+    pub(crate) spec: Arc<Listener>,
+    /// Base dtab and `Dtab` documents.
+    pub(crate) dtab: Dtab,
+    pub(crate) metrics: Arc<ListenerMetrics>,
+}
+
+impl Running {
+    pub(crate) fn new(config: Arc<ProxyConfig>, generation: u64, metrics: &Metrics) -> Self {
+        let listeners = config
+            .listeners
+            .iter()
+            .map(|spec| {
+                let running = RunningListener {
+                    spec: spec.clone(),
+                    dtab: spec.base_dtab.concat(&config.dtab),
+                    metrics: metrics.listener(&spec.name),
+                };
+                (spec.name.clone(), Arc::new(running))
+            })
+            .collect();
+        Self {
+            generation,
+            config,
+            listeners,
+            applied: crate::clock::now(),
+        }
+    }
+}
+
+/// Shared by the workers, the admin server and whoever applies configurations.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) running: ArcSwap<Running>,
+    pub(crate) generation: AtomicU64,
+    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) joined: Arc<Joined>,
+    pub(crate) draining: AtomicBool,
+    /// Connections that are open, by worker: what hand-over looks at.
+    pub(crate) connections: Vec<AtomicUsize>,
+    sets: Mutex<HashMap<Path, Arc<SetShared>>>,
+    services: Mutex<HashMap<(String, Path), Arc<ServiceShared>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: Arc<ProxyConfig>,
+        workers: usize,
+        discovery: Arc<Discovery>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let running = Running::new(config, 1, &metrics);
+        Self {
+            running: ArcSwap::from_pointee(running),
+            generation: AtomicU64::new(1),
+            discovery,
+            metrics,
+            joined: Arc::default(),
+            draining: AtomicBool::new(false),
+            connections: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            sets: Mutex::default(),
+            services: Mutex::default(),
+        }
+    }
+
+    /// The statistics of a replica set, the same for all workers.
+    pub(crate) fn set(&self, id: &Path) -> Arc<SetShared> {
+        let mut sets = lock(&self.sets);
+        if let Some(set) = sets.get(id) {
+            return set.clone();
+        }
+        let set = Arc::new(SetShared::new(
+            id.clone(),
+            self.metrics.replica_set(&id.to_string()),
+        ));
+        sets.insert(id.clone(), set.clone());
+        set
+    }
+
+    /// Every replica set in use.
+    pub(crate) fn sets(&self) -> Vec<Arc<SetShared>> {
+        let mut sets: Vec<_> = lock(&self.sets).values().cloned().collect();
+        sets.sort_by(|a, b| a.id.cmp(&b.id));
+        sets
+    }
+
+    /// What is counted for a logical name of a listener, the same for all workers.
+    pub(crate) fn service(
+        &self,
+        listener: &str,
+        name: &Path,
+        budget: &config::Budget,
+    ) -> Arc<ServiceShared> {
+        let mut services = lock(&self.services);
+        let key = (listener.to_owned(), name.clone());
+        if let Some(service) = services
+            .get(&key)
+            .filter(|service| service.budget_rules == *budget)
+        {
+            return service.clone();
+        }
+        let service = Arc::new(ServiceShared {
+            metrics: self.metrics.service(listener, &name.to_string()),
+            budget: RetryBudget::new(budget).ok(),
+            budget_rules: *budget,
+            latency: LatencyTracker::default(),
+        });
+        services.insert(key, service.clone());
+        service
+    }
+
+    /// Forgets what only this registry still holds.
+    pub(crate) fn sweep(&self) {
+        lock(&self.services).retain(|_, service| Arc::strong_count(service) > 1);
+        lock(&self.sets).retain(|_, set| Arc::strong_count(set) > 1);
+    }
+}
+
+/// A poisoned lock holds data that is still whole: nothing here panics half-way through a change.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A logical name, as far as all workers share it.
+#[derive(Debug)]
+pub(crate) struct ServiceShared {
+    pub(crate) metrics: Arc<ServiceMetrics>,
+    /// `None`: no retries at all.
+    pub(crate) budget: Option<RetryBudget>,
+    budget_rules: config::Budget,
+    /// Latencies, for hedging.
+    pub(crate) latency: LatencyTracker,
+}
+
+/// A replica set, as far as all workers share it.
+#[derive(Debug)]
+pub(crate) struct SetShared {
+    pub(crate) id: Path,
+    pub(crate) metrics: Arc<SetMetrics>,
+    pub(crate) health: SetHealth,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) requests: AtomicUsize,
+    pub(crate) pending: AtomicUsize,
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    version: Option<u64>,
+    current: HashMap<SocketAddr, Arc<EndpointShared>>,
+    departed: HashMap<SocketAddr, (Arc<EndpointShared>, Nanos)>,
+    /// What the balancer last used was built for; shown by `/clusters`.
+    shown: Option<(Arc<ReplicaSet>, &'static str)>,
+}
+
+/// How long the latency of an endpoint that left is remembered, should it return.
+const REMEMBER: Duration = Duration::from_secs(600);
+/// How many of them.
+const MAX_DEPARTED: usize = 1000;
+
+impl SetShared {
+    fn new(id: Path, metrics: Arc<SetMetrics>) -> Self {
+        Self {
+            id,
+            metrics,
+            health: SetHealth::new(0),
+            connections: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
+            members: Mutex::default(),
+        }
+    }
+
+    /// The members for `addresses`, which is what `version` of the set holds. The first worker to
+    /// see a version changes the membership, the others find it done.
+    pub(crate) fn members(
+        &self,
+        version: u64,
+        addresses: &[SocketAddr],
+        decay: Duration,
+    ) -> Vec<Arc<EndpointShared>> {
+        let mut members = lock(&self.members);
+        if members.version != Some(version) {
+            members.version = Some(version);
+            self.change(&mut members, addresses);
+        }
+        let now = crate::clock::now();
+        addresses
+            .iter()
+            .map(|address| {
+                let known = members.current.get(address).cloned();
+                known.unwrap_or_else(|| {
+                    let endpoint = match members.departed.remove(address) {
+                        Some((endpoint, _)) => {
+                            Arc::new(EndpointShared::returning(&endpoint, now, decay))
+                        }
+                        None => Arc::new(EndpointShared::new(*address, now, decay)),
+                    };
+                    members.current.insert(*address, endpoint.clone());
+                    endpoint
+                })
+            })
+            .collect()
+    }
+
+    fn change(&self, members: &mut Members, addresses: &[SocketAddr]) {
+        let now = crate::clock::now();
+        let wanted: std::collections::HashSet<_> = addresses.iter().copied().collect();
+        let gone: Vec<SocketAddr> = members
+            .current
+            .keys()
+            .filter(|a| !wanted.contains(a))
+            .copied()
+            .collect();
+        for address in gone {
+            if let Some(endpoint) = members.current.remove(&address) {
+                endpoint.health.leave(&self.health);
+                members.departed.insert(address, (endpoint, now));
+            }
+        }
+        let oldest = now.saturating_sub(crate::clock::nanos(REMEMBER));
+        members.departed.retain(|_, (_, left)| *left >= oldest);
+        if members.departed.len() > MAX_DEPARTED {
+            members.departed.clear();
+        }
+        self.health.resize(wanted.len());
+        self.metrics.endpoints.set(wanted.len() as i64);
+    }
+
+    /// Remembers what `/clusters` shows of this set.
+    pub(crate) fn show(&self, set: &Arc<ReplicaSet>, balancer: &'static str) {
+        lock(&self.members).shown = Some((set.clone(), balancer));
+    }
+
+    /// The discovered set, its balancer and its members, for `/clusters`.
+    pub(crate) fn shown(
+        &self,
+    ) -> Option<(
+        Arc<ReplicaSet>,
+        &'static str,
+        HashMap<SocketAddr, Arc<EndpointShared>>,
+    )> {
+        let members = lock(&self.members);
+        let (set, balancer) = members.shown.clone()?;
+        Some((set, balancer, members.current.clone()))
+    }
+}
+
+/// An endpoint, as far as all workers share it: every worker learns from every response.
+#[derive(Debug)]
+pub(crate) struct EndpointShared {
+    pub(crate) address: SocketAddr,
+    pub(crate) ewma: PeakEwma,
+    pub(crate) health: EndpointHealth,
+    pub(crate) requests: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) connections: AtomicU32,
+}
+
+impl EndpointShared {
+    fn new(address: SocketAddr, now: Nanos, decay: Duration) -> Self {
+        Self {
+            address,
+            ewma: PeakEwma::new(now, decay),
+            health: EndpointHealth::new(now),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            connections: AtomicU32::new(0),
+        }
+    }
+
+    /// An endpoint that was there before: its latency is a better guess than none.
+    fn returning(before: &Self, now: Nanos, decay: Duration) -> Self {
+        let endpoint = Self::new(before.address, now, decay);
+        let latency = before.ewma.latency();
+        if latency > 0.0 {
+            endpoint.ewma.observe(now, latency as u64);
+        }
+        endpoint
+            .requests
+            .store(before.requests.load(Ordering::Relaxed), Ordering::Relaxed);
+        endpoint
+            .failures
+            .store(before.failures.load(Ordering::Relaxed), Ordering::Relaxed);
+        endpoint
+    }
+}

@@ -1,0 +1,365 @@
+//! One core's share of the data plane: its own runtime, listener sockets, caches and pools.
+
+use crate::accept;
+use crate::client::{Client, Policy};
+use crate::clock;
+use crate::io::{ConnState, Order, Phase};
+use crate::router::ListenerState;
+use crate::shared::{Running, RunningListener, Shared};
+use heddle_core::name::Path;
+use heddle_core::random::Xoshiro;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::TcpStream as StdTcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, LocalSet};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept on this socket.
+    Listen {
+        listener: Arc<RunningListener>,
+        socket: std::net::TcpListener,
+    },
+    /// Stop accepting on a listener, and drain its connections.
+    Unlisten(String),
+    /// A connection that another worker accepted.
+    Adopt {
+        listener: String,
+        stream: StdTcpStream,
+    },
+    /// Stop accepting, finish what is in flight, answer when no connection is left.
+    Drain(oneshot::Sender<()>),
+    /// Close what is left and end.
+    Stop,
+}
+
+/// Commands that may wait; connections that are handed over take part in it.
+pub(crate) const COMMANDS: usize = 1024;
+
+/// The tick of the coarse clock and of the sweeper.
+const TICK: Duration = Duration::from_millis(250);
+/// Ticks between sweeps of pools and caches.
+const SWEEP_EVERY: u32 = 4;
+
+/// A worker's state; all of it stays on its thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) id: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) running: RefCell<Arc<Running>>,
+    pub(crate) rng: Rc<RefCell<Xoshiro>>,
+    /// Mirrored requests under way.
+    pub(crate) mirrors: Cell<usize>,
+    pub(crate) tick: Arc<AtomicU64>,
+    /// Where other workers take over connections.
+    pub(crate) peers: Vec<mpsc::Sender<Command>>,
+    seen: Cell<u64>,
+    listeners: RefCell<HashMap<String, Listening>>,
+    clients: RefCell<HashMap<Path, Vec<Rc<Client>>>>,
+    connections: RefCell<HashMap<u64, Connection>>,
+    next_connection: Cell<u64>,
+    idle: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+#[derive(Debug)]
+struct Listening {
+    state: Rc<ListenerState>,
+    accepting: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Connection {
+    state: Arc<ConnState>,
+    listener: Rc<ListenerState>,
+    abort: AbortHandle,
+}
+
+/// Runs a worker on this thread until it is stopped.
+pub(crate) fn run(
+    id: usize,
+    shared: Arc<Shared>,
+    peers: Vec<mpsc::Sender<Command>>,
+    commands: mpsc::Receiver<Command>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let local = LocalSet::new();
+    let seed = clock::now()
+        ^ (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ u64::from(std::process::id());
+    let running = shared.running.load_full();
+    let worker = Rc::new(Worker {
+        id,
+        seen: Cell::new(running.generation),
+        running: RefCell::new(running),
+        shared,
+        rng: Rc::new(RefCell::new(Xoshiro::seeded(seed))),
+        mirrors: Cell::new(0),
+        tick: Arc::new(AtomicU64::new(clock::now())),
+        peers,
+        listeners: RefCell::default(),
+        clients: RefCell::default(),
+        connections: RefCell::default(),
+        next_connection: Cell::new(0),
+        idle: RefCell::new(None),
+    });
+    runtime.block_on(local.run_until(worker.serve(commands)));
+    Ok(())
+}
+
+impl Worker {
+    async fn serve(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = 0_u32;
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Stop) | None => break,
+                    Some(command) => self.obey(command),
+                },
+                _ = tick.tick() => {
+                    self.tick.store(clock::now(), Relaxed);
+                    self.watch_connections();
+                    ticks = ticks.wrapping_add(1);
+                    if ticks.is_multiple_of(SWEEP_EVERY) {
+                        self.refresh();
+                        self.sweep();
+                    }
+                }
+            }
+        }
+        for connection in self.connections.borrow().values() {
+            connection.abort.abort();
+        }
+    }
+
+    fn obey(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Listen { listener, socket } => self.listen(listener, socket),
+            Command::Unlisten(name) => self.unlisten(&name),
+            Command::Adopt { listener, stream } => {
+                let state = self
+                    .listeners
+                    .borrow()
+                    .get(&listener)
+                    .map(|listening| listening.state.clone());
+                if let Some(state) = state {
+                    accept::adopt(self, &state, stream);
+                }
+            }
+            Command::Drain(done) => {
+                for listening in self.listeners.borrow().values() {
+                    listening.accepting.abort();
+                }
+                for connection in self.connections.borrow().values() {
+                    connection.state.order(Order::Drain);
+                }
+                *self.idle.borrow_mut() = Some(done);
+                self.tell_if_idle();
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn listen(self: &Rc<Self>, listener: Arc<RunningListener>, socket: std::net::TcpListener) {
+        let name = listener.spec.name.clone();
+        let state = Rc::new(ListenerState::new(listener));
+        match accept::start(self, state.clone(), socket) {
+            Ok(accepting) => {
+                let old = self
+                    .listeners
+                    .borrow_mut()
+                    .insert(name, Listening { state, accepting });
+                if let Some(old) = old {
+                    old.accepting.abort();
+                }
+            }
+            Err(error) => tracing::error!(listener = name, %error, "cannot accept on the socket"),
+        }
+    }
+
+    fn unlisten(&self, name: &str) {
+        if let Some(listening) = self.listeners.borrow_mut().remove(name) {
+            listening.accepting.abort();
+            for connection in self.connections.borrow().values() {
+                if Rc::ptr_eq(&connection.listener, &listening.state) {
+                    connection.state.order(Order::Drain);
+                }
+            }
+        }
+    }
+
+    /// Takes over the latest configuration, if it is new.
+    pub(crate) fn refresh(&self) {
+        if self.seen.get() == self.shared.generation.load(Relaxed) {
+            return;
+        }
+        let running = self.shared.running.load_full();
+        self.seen.set(running.generation);
+        let metrics = &self.shared.metrics.caches().path;
+        for (name, listening) in &*self.listeners.borrow() {
+            if let Some(listener) = running.listeners.get(name) {
+                listening.state.configure(listener.clone(), metrics);
+            }
+        }
+        *self.running.borrow_mut() = running;
+    }
+
+    /// Whether the proxy is going away.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.draining.load(Relaxed)
+    }
+
+    /// The client for a bound id under a policy; `None` when discovery has no such set.
+    pub(crate) fn client(&self, id: &Path, policy: &Policy) -> Option<Rc<Client>> {
+        let metrics = &self.shared.metrics.caches().client;
+        let set = self.shared.discovery.replica_set(id)?;
+        let mut clients = self.clients.borrow_mut();
+        let known = clients.entry(id.clone()).or_default();
+        if let Some(client) = known
+            .iter()
+            .find(|client| client.policy == *policy && Arc::ptr_eq(&client.set, &set))
+        {
+            metrics.hits.inc();
+            return Some(client.clone());
+        }
+        metrics.misses.inc();
+        metrics.entries.inc();
+        let locality = self.running.borrow().config.locality.clone();
+        let client = Rc::new(Client::new(
+            set,
+            self.shared.set(id),
+            policy.clone(),
+            locality,
+            self.rng.clone(),
+        ));
+        known.push(client.clone());
+        Some(client)
+    }
+
+    /// Registers a connection whose task is `abort`; it is watched until the guard is dropped.
+    pub(crate) fn register(
+        self: &Rc<Self>,
+        state: Arc<ConnState>,
+        listener: Rc<ListenerState>,
+        abort: AbortHandle,
+    ) -> Registered {
+        let id = self.next_connection.get();
+        self.next_connection.set(id + 1);
+        self.shared.connections[self.id].fetch_add(1, Relaxed);
+        let metrics = listener.running.borrow().metrics.clone();
+        metrics.connections.inc();
+        metrics.connections_open.inc();
+        self.connections.borrow_mut().insert(
+            id,
+            Connection {
+                state,
+                listener,
+                abort,
+            },
+        );
+        Registered {
+            worker: self.clone(),
+            id,
+        }
+    }
+
+    /// Connections of a listener over all workers are bounded by its metrics' gauge.
+    pub(crate) fn is_full(&self, listener: &ListenerState) -> bool {
+        let running = listener.running.borrow();
+        running.metrics.connections_open.get() >= running.spec.limits.connections as i64
+    }
+
+    /// Closes connections that take too long for a head, or have been idle for too long.
+    fn watch_connections(&self) {
+        let now = self.tick.load(Relaxed);
+        for connection in self.connections.borrow().values() {
+            let limits = connection.listener.running.borrow().spec.limits;
+            let (phase, since) = connection.state.phase();
+            let limit = match phase {
+                Phase::Busy => continue,
+                Phase::Head => limits.header_timeout,
+                Phase::Idle => limits.idle,
+            };
+            if now.saturating_sub(since) > clock::nanos(limit) {
+                if phase == Phase::Head {
+                    connection
+                        .listener
+                        .running
+                        .borrow()
+                        .metrics
+                        .refused
+                        .inc("header-timeout");
+                }
+                connection.state.order(Order::Close);
+            }
+        }
+    }
+
+    fn sweep(&self) {
+        let idle = clock::nanos(self.running.borrow().config.limits.cache_idle);
+        let oldest = clock::now().saturating_sub(idle);
+        for listening in self.listeners.borrow().values() {
+            listening
+                .state
+                .sweep(oldest, &self.shared.metrics.caches().path);
+        }
+        let metrics = &self.shared.metrics.caches().client;
+        self.clients.borrow_mut().retain(|_, clients| {
+            clients.retain(|client| {
+                client.sweep();
+                let keep = client.used() >= oldest || Rc::strong_count(client) > 1;
+                if !keep {
+                    metrics.evictions.inc();
+                    metrics.entries.dec();
+                }
+                keep
+            });
+            !clients.is_empty()
+        });
+        if self.id == 0 {
+            self.shared.sweep();
+        }
+    }
+
+    fn tell_if_idle(&self) {
+        if self.connections.borrow().is_empty() {
+            if let Some(done) = self.idle.borrow_mut().take() {
+                // The receiver may have given up waiting.
+                done.send(()).ok();
+            }
+        }
+    }
+}
+
+/// A connection that is being watched.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let gone = self.worker.connections.borrow_mut().remove(&self.id);
+        self.worker.shared.connections[self.worker.id].fetch_sub(1, Relaxed);
+        if let Some(gone) = gone {
+            gone.listener
+                .running
+                .borrow()
+                .metrics
+                .connections_open
+                .dec();
+        }
+        self.worker.tell_if_idle();
+    }
+}
