@@ -6,9 +6,10 @@ use super::codes;
 use super::document::{Collected, Target, Written};
 use super::proxy::Main;
 use super::report::{Report, Spot};
+use super::shape::nearest;
 use crate::config::{Cluster, Mode, ProxyConfig};
 use crate::name::{
-    BindError, Dtab, Lookup, MAX_DEPTH, NameTree, Namer, Path, PrefixElement, bind, utility,
+    BindError, Dentry, Dtab, Lookup, MAX_DEPTH, NameTree, Namer, Path, PrefixElement, bind, utility,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -225,29 +226,32 @@ fn cycles(
             .into_iter()
             .chain(documents.iter().map(|d| (&d.value.2, d.spot)));
         let whole = listener.base_dtab.concat(&config.dtab);
-        for (dtab, spot) in parts {
-            for dentry in dtab.dentries().iter().rev().take(MAX_SEARCHED) {
-                let Some(path) = example_of(dentry.prefix.elements()) else {
-                    continue;
-                };
-                let Err(error) = bind(&whole, &namer, &path, MAX_DEPTH) else {
-                    continue;
-                };
-                if matches!(
-                    error,
-                    BindError::TooDeep { .. } | BindError::TooLarge { .. }
-                ) && !told.contains(&spot)
-                {
-                    told.push(spot);
-                    report.add_at(
-                        &codes::DTAB_CYCLE,
-                        spot,
-                        format!("`{dentry}` never comes to an end: {error}"),
-                        "every request for such a name would fail",
-                        "break the circle; `heddle bind` shows the steps",
-                    );
+        let endless = |dentry: &Dentry| {
+            let path = example_of(dentry.prefix.elements())?;
+            match bind(&whole, &namer, &path, MAX_DEPTH) {
+                Err(error @ (BindError::TooDeep { .. } | BindError::TooLarge { .. })) => {
+                    Some(error)
                 }
+                _ => None,
             }
+        };
+        for (dtab, spot) in parts
+            .filter(|(_, spot)| !told.contains(spot))
+            .collect::<Vec<_>>()
+        {
+            let searched = dtab.dentries().iter().rev().take(MAX_SEARCHED);
+            let Some((dentry, error)) = searched.into_iter().find_map(|d| Some((d, endless(d)?)))
+            else {
+                continue;
+            };
+            told.push(spot);
+            report.add_at(
+                &codes::DTAB_CYCLE,
+                spot,
+                format!("`{dentry}` never comes to an end: {error}"),
+                "every request for such a name would fail",
+                "break the circle; `heddle bind` shows the steps",
+            );
         }
     }
 }
@@ -283,8 +287,17 @@ fn dangling(targets: &[&Target], config: &ProxyConfig, report: &mut Report) {
                 target.spot,
                 format!("`{}` resolves to nothing", target.path),
                 "no dentry and no written replica set knows the name, so requests are answered 404",
-                "write a replica set of this name in `discovery.static` or as a `Cluster`, or a dentry for it",
+                suggestion(&target.path, config),
             );
         }
+    }
+}
+
+fn suggestion(path: &Path, config: &ProxyConfig) -> String {
+    let last = path.elements().last().and_then(|element| element.as_str());
+    let known = config.clusters.keys().map(String::as_str);
+    match last.and_then(|last| nearest(last, known)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "write a replica set of this name in `discovery.static` or as a `Cluster`, or a dentry for it".to_owned(),
     }
 }

@@ -75,3 +75,6 @@ codes! {
     NO_EFFECT = "HED405" Warning "setting without effect";
     DUPLICATE_ENDPOINT = "HED406" Warning "endpoint written twice";
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,10 @@ pub(super) fn note_read(object: &'static str, key: &'static str) {
 
 /// Files in memory.
 #[derive(Default)]
-struct Memory(BTreeMap<PathBuf, Vec<u8>>, Option<&'static str>);
+pub(super) struct Memory(BTreeMap<PathBuf, Vec<u8>>, Option<&'static str>);
 
 impl Memory {
-    fn with(mut self, file: &str, text: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn with(mut self, file: &str, text: impl Into<Vec<u8>>) -> Self {
         self.0.insert(file.into(), text.into());
         self
     }
@@ -30,6 +30,11 @@ impl Source for Memory {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let folder = if folder == Path::new(".") {
+            Path::new("")
+        } else {
+            folder
+        };
         let here = |file: &&PathBuf| file.parent() == Some(folder);
         let names = self
             .0
@@ -155,7 +160,7 @@ impl Source for Disk {
     }
 }
 
-fn repository(path: &str) -> PathBuf {
+pub(super) fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(path)
@@ -180,3 +185,5 @@ fn every_example_is_without_findings() {
     }
     assert!(count > 25, "{count}");
 }
+
+mod whole;

@@ -304,8 +304,17 @@ fn name_of(shape: &Shape) -> String {
     }
 }
 
-/// The first sentence of a description, without its full stop, to be used as a reason.
+/// The first sentence of a description as a reason: without its full stop and its capital.
 fn first_sentence(about: &str) -> String {
-    let sentence = about.split(". ").next().unwrap_or(about);
-    sentence.trim_end_matches('.').to_owned()
+    let sentence = about
+        .split(". ")
+        .next()
+        .unwrap_or(about)
+        .trim_end_matches('.');
+    let mut letters = sentence.chars();
+    let first = letters
+        .next()
+        .map(|c| c.to_lowercase().to_string())
+        .unwrap_or_default();
+    first + letters.as_str()
 }
