@@ -8,6 +8,7 @@ mod classifier;
 mod delegate;
 mod encoding;
 mod ewma;
+mod files;
 mod identifier;
 mod language;
 mod namer;

@@ -14,6 +14,7 @@ pub(super) fn run(input: &Value) -> Outcome {
         (Some("netmask"), _) => netmask(input),
         (Some(op), _) => Outcome::Skipped(format!("op {op}")),
         (None, Some("io.l5d.rewrite")) => with_path(input, |path| rewritten(input, path)),
+        (None, Some("io.l5d.fs")) => with_path(input, |path| super::files::run(input, path)),
         (None, Some(kind)) => Outcome::Skipped(kind.to_owned()),
         (None, None) => Outcome::Malformed("the input has neither `op` nor `kind`".to_owned()),
     }
