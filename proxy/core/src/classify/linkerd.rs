@@ -107,6 +107,16 @@ impl Http {
         self.raw(method, reply).unwrap_or(fallback)
     }
 
+    /// As linkerd's HTTP/2 router uses it at the end of a stream, when the head was no failure;
+    /// `exception` is what ended the stream in place of its last frame.
+    pub fn h2_stream(self, method: &str, status: u16, exception: Option<Exception>) -> Class {
+        match exception {
+            Some(exception) => self.h2(method, Reply::Exception(exception)),
+            None if self == Self::NonRetryable => self.h2(method, Reply::Status(status)),
+            None => Class::Success,
+        }
+    }
+
     /// Whether it calls failures of this method retryable.
     fn repeats(self, method: &str) -> bool {
         match self {
@@ -207,5 +217,107 @@ pub fn success_class(value: &str) -> Class {
     match value.trim().parse::<f64>() {
         Ok(share) if share > 0.0 => Class::Success,
         _ => Class::Failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Class::{Failure, RetryableFailure, Success};
+
+    const METHODS: [&str; 9] = [
+        "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH", "CONNECT",
+    ];
+
+    #[test]
+    fn each_kind_repeats_its_methods_and_no_other() {
+        for (name, repeated) in [
+            ("nonRetryable5XX", 0),
+            ("retryableRead5XX", 4),
+            ("retryableIdempotent5XX", 6),
+            ("retryableAll5XX", 8),
+            ("allSuccessful", 0),
+        ] {
+            let kind = Http::named(name).unwrap();
+            for reply in [
+                Reply::Status(500),
+                Reply::Status(599),
+                Reply::Exception(Exception::Timeout),
+            ] {
+                let retryable = |method: &str| kind.raw(method, reply) == Some(RetryableFailure);
+                let found = METHODS
+                    .iter()
+                    .take_while(|method| retryable(method))
+                    .count();
+                assert_eq!(found, repeated, "{name} on {reply:?}");
+                assert!(
+                    !METHODS[found..].iter().any(|method| retryable(method)),
+                    "{name} on {reply:?}"
+                );
+            }
+            assert_eq!(
+                kind.effective("GET", Reply::Status(404), false, false),
+                Success,
+                "{name}"
+            );
+            assert_eq!(
+                kind.effective("GET", Reply::Exception(Exception::Other), false, false),
+                Failure,
+                "{name}"
+            );
+        }
+        assert_eq!(Http::named("retryable5XX"), None);
+    }
+
+    #[test]
+    fn a_response_may_declare_itself_retryable_but_not_for_a_chunked_request() {
+        let class = |declared, chunked| {
+            Http::NonRetryable.effective("POST", Reply::Status(503), declared, chunked)
+        };
+        assert_eq!(
+            (class(false, false), class(true, false)),
+            (Failure, RetryableFailure)
+        );
+        assert_eq!(class(true, true), Failure);
+        let read =
+            |chunked| Http::RetryableRead.effective("GET", Reply::Status(503), false, chunked);
+        assert_eq!((read(false), read(true)), (RetryableFailure, Failure));
+        let success = Http::AllSuccessful.effective("GET", Reply::Status(503), true, false);
+        assert_eq!(success, Success, "a success is not repeated");
+    }
+
+    #[test]
+    fn compliant_grpc_knows_what_never_started() {
+        let class = |name, reply| Grpc::named(name, &[], None).unwrap().class(reply);
+        for (reply, compliant, default) in [
+            (GrpcReply::Code(0), Success, Success),
+            (GrpcReply::Code(14), RetryableFailure, RetryableFailure),
+            (GrpcReply::Code(13), Failure, Failure),
+            (GrpcReply::Status(503), RetryableFailure, Failure),
+            (GrpcReply::Status(403), Failure, Failure),
+            (
+                GrpcReply::Reset { refused: true },
+                RetryableFailure,
+                Failure,
+            ),
+            (GrpcReply::Reset { refused: false }, Failure, Failure),
+        ] {
+            assert_eq!(class("compliant", reply), compliant, "{reply:?}");
+            assert_eq!(class("default", reply), default, "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn a_stated_class_is_a_number_above_zero() {
+        for (value, expected) in [
+            ("1.0", Success),
+            (" 0.5 ", Success),
+            ("0", Failure),
+            ("-1", Failure),
+            ("garbage", Failure),
+            ("NaN", Failure),
+        ] {
+            assert_eq!(success_class(value), expected, "{value:?}");
+        }
     }
 }
