@@ -245,4 +245,4 @@ fn mode_word(mode: &Mode) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
