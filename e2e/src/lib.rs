@@ -6,6 +6,7 @@
 //! * [`echo`] is a server that reports what arrived and obeys what the query asks for,
 //! * [`script`] plays servers that misbehave, byte by byte,
 //! * [`wire`] reads and writes HTTP/1 without a library in between,
+//! * [`streams`] is an HTTP/2 server and client stream by stream,
 //! * [`websocket`] is a WebSocket echo server,
 //! * [`conformance`] runs the vectors of the naming language and its neighbours,
 //! * [`process`] and [`needs`] run foreign programs, or name what is missing.
@@ -20,6 +21,7 @@ pub mod needs;
 pub mod process;
 pub mod proxy;
 pub mod script;
+pub mod streams;
 pub mod websocket;
 pub mod wire;
 

@@ -21,6 +21,7 @@ struct Record {
     stopped: AtomicBool,
     connections: AtomicUsize,
     requests: Mutex<Vec<Head>>,
+    texts: Mutex<Vec<String>>,
 }
 
 /// A connection of a scripted server.
@@ -60,6 +61,15 @@ impl Guest {
             .push(head.clone());
     }
 
+    /// Notes something for [`Scripted::texts`].
+    pub fn record_text(&self, text: &str) {
+        self.record
+            .texts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(text.to_owned());
+    }
+
     /// Waits until the server is dropped, or half a minute.
     pub fn hold(&self) {
         let deadline = Instant::now() + SILENCE;
@@ -76,8 +86,16 @@ impl Scripted {
     ///
     /// When loopback has no free port.
     pub fn start(script: impl Fn(Guest) + Send + Sync + 'static) -> Self {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), script)
+    }
+
+    /// Starts a server at an address that another one has left.
+    ///
+    /// # Panics
+    ///
+    /// When the address is taken.
+    pub fn start_at(address: SocketAddr, script: impl Fn(Guest) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).expect("the address is free");
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");
@@ -116,6 +134,15 @@ impl Scripted {
     pub fn requests(&self) -> Vec<Head> {
         self.record
             .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What scripts noted so far.
+    pub fn texts(&self) -> Vec<String> {
+        self.record
+            .texts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -221,5 +248,18 @@ pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) 
     while !condition() {
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits like [`eventually`] without blocking the runtime, which may be what runs the servers.
+///
+/// # Panics
+///
+/// When it does not within ten seconds; `what` says what was waited for.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
