@@ -224,3 +224,6 @@ fn hexadecimal<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests;

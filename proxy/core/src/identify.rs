@@ -275,3 +275,6 @@ pub fn consume_path(path_and_query: &str, consumed: usize) -> String {
     let slash = if path.ends_with('/') { "/" } else { "" };
     format!("/{}{slash}{query}", rest.join("/"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,3 +36,6 @@ pub use path::{Element, Path};
 pub use pattern::PathPattern;
 pub use tree::{NameTree, Weighted};
 pub use utility::{inet_address, utility};
+
+#[cfg(test)]
+mod tests;

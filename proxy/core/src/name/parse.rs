@@ -297,32 +297,34 @@ impl<'t> Parser<'t> {
             || "the end".to_owned(),
             |next| format!("`{}`", next.escape_debug()),
         );
+        let expected = expected.into();
+        let hint = self.hint(&expected, rest);
         ParseError {
             offset: self.at,
-            expected: expected.into(),
+            expected,
             found,
-            hint: self.hint(rest),
+            hint,
         }
     }
 
     /// Guesses what was meant, from the place where parsing stopped.
-    fn hint(&self, rest: &str) -> Option<&'static str> {
+    fn hint(&self, expected: &str, rest: &str) -> Option<&'static str> {
         let before = self.text[..self.at].trim_end();
         let begins = |forms: &[&str]| forms.iter().any(|form| rest.starts_with(form));
         if begins(&["->", "=", ">", ":="]) && !rest.starts_with("=>") {
             Some("a rule is written `/prefix => tree`, with `=>` in one piece")
         } else if rest.starts_with('/') && before.ends_with('/') {
             Some("an element cannot be empty: write a single `/`")
-        } else if before.len() > 1 && before.ends_with('/') {
-            Some("a path does not end with `/`")
-        } else if rest.starts_with('/') && !self.text.is_empty() && !before.is_empty() {
-            Some("entries are separated by `;`, alternatives by `|`, parts of a union by `&`")
-        } else if rest.starts_with(';') {
-            Some("an entry cannot be empty: write a single `;`")
         } else if rest.starts_with('*') {
             Some(
                 "`*` stands for one whole element, and only on the left of `=>`; weights are written `2 * /path`",
             )
+        } else if before.len() > 1 && before.ends_with('/') {
+            Some("a path does not end with `/`")
+        } else if rest.starts_with('/') && expected.contains("the end") {
+            Some("entries are separated by `;`, alternatives by `|`, parts of a union by `&`")
+        } else if rest.starts_with(';') {
+            Some("an entry cannot be empty: write a single `;`")
         } else if begins(&["||", "&&", "|", "&"]) {
             Some("`|` and `&` stand singly, between two trees")
         } else if rest.starts_with('-') {
