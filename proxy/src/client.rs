@@ -250,10 +250,10 @@ impl Client {
             }
             tried.push(index);
         }
-        if self.policy.accrual.fail_open {
-            if let Some(index) = picker.pick(&endpoints, now, rng, key, &tried) {
-                return Ok(endpoints[index].0.clone());
-            }
+        if self.policy.accrual.fail_open
+            && let Some(index) = picker.pick(&endpoints, now, rng, key, &tried)
+        {
+            return Ok(endpoints[index].0.clone());
         }
         // The picker looks at a few; before giving up, look at all.
         let open = endpoints.iter().find(|endpoint| {

@@ -200,10 +200,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(state) = &self.state {
-            if buf.filled().len() > before && state.phase.load(Relaxed) == Phase::Idle as u8 {
-                state.enter(Phase::Head);
-            }
+        if let Some(state) = &self.state
+            && buf.filled().len() > before
+            && state.phase.load(Relaxed) == Phase::Idle as u8
+        {
+            state.enter(Phase::Head);
         }
         Poll::Ready(Ok(()))
     }

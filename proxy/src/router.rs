@@ -11,10 +11,12 @@
 mod entry;
 mod exchange;
 mod fault;
+mod finish;
 mod hop;
 mod mirror;
 mod names;
 mod own;
+mod plan;
 mod retry;
 
 pub(crate) use entry::{ListenerState, PathEntry};

@@ -188,6 +188,13 @@ struct Members {
     shown: Option<(Arc<ReplicaSet>, &'static str)>,
 }
 
+/// A discovered set, the word for its balancer, and its members.
+pub(crate) type Shown = (
+    Arc<ReplicaSet>,
+    &'static str,
+    HashMap<SocketAddr, Arc<EndpointShared>>,
+);
+
 /// How long the latency of an endpoint that left is remembered, should it return.
 const REMEMBER: Duration = Duration::from_secs(600);
 /// How many of them.
@@ -268,13 +275,7 @@ impl SetShared {
     }
 
     /// The discovered set, its balancer and its members, for `/clusters`.
-    pub(crate) fn shown(
-        &self,
-    ) -> Option<(
-        Arc<ReplicaSet>,
-        &'static str,
-        HashMap<SocketAddr, Arc<EndpointShared>>,
-    )> {
+    pub(crate) fn shown(&self) -> Option<Shown> {
         let members = lock(&self.members);
         let (set, balancer) = members.shown.clone()?;
         Some((set, balancer, members.current.clone()))

@@ -33,7 +33,7 @@ where
             Err(error) => return gave_up(conn, entry, error.kind.label(), &error.reason),
         };
         let chosen = tree
-            .choose(&mut *conn.worker.rng.borrow_mut(), &entry.path)
+            .choose(&mut conn.worker.rng.borrow_mut(), &entry.path)
             .cloned();
         let client = match chosen {
             Ok(client) => client,

@@ -332,11 +332,11 @@ impl Worker {
     }
 
     fn tell_if_idle(&self) {
-        if self.connections.borrow().is_empty() {
-            if let Some(done) = self.idle.borrow_mut().take() {
-                // The receiver may have given up waiting.
-                done.send(()).ok();
-            }
+        if self.connections.borrow().is_empty()
+            && let Some(done) = self.idle.borrow_mut().take()
+        {
+            // The receiver may have given up waiting.
+            done.send(()).ok();
         }
     }
 }

@@ -177,7 +177,10 @@ pub(crate) enum Lease {
     /// Goes back to the pool when the response has been read.
     Http1(Http1),
     /// One of its streams.
-    Http2(StreamGuard),
+    Http2 {
+        /// Held until the response is over.
+        _stream: StreamGuard,
+    },
 }
 
 /// Counts a stream of a connection.
@@ -228,19 +231,21 @@ pub(crate) async fn attempt(
             ..Failure::new(Outcome::ConnectFailed, reason)
         });
     }
-    let exchange = async {
-        if http2 {
-            send_http2(&charge, request).await
-        } else {
-            send_http1(&charge, request).await
+    let sent = {
+        let mut exchange = std::pin::pin!(async {
+            if http2 {
+                send_http2(&charge, request).await
+            } else {
+                send_http1(&charge, request).await
+            }
+        });
+        match limit.shortest() {
+            None => Some(exchange.as_mut().await),
+            Some(shortest) => timeout(shortest, exchange.as_mut()).await.ok(),
         }
     };
-    let sent = match limit.shortest() {
-        None => exchange.await,
-        Some(shortest) => match timeout(shortest, exchange).await {
-            Ok(sent) => sent,
-            Err(_) => return Err(timed_out(charge, limit, shortest)),
-        },
+    let Some(sent) = sent else {
+        return Err(timed_out(charge, limit));
     };
     match sent {
         Ok((response, lease)) => {
@@ -291,7 +296,8 @@ impl Limit {
 
 /// An attempt that was given up is a failure of its endpoint, unless the caller's own deadline was
 /// the reason: that is a cancellation, or a caller in a hurry could eject healthy endpoints.
-fn timed_out(charge: Charge, limit: Limit, shortest: Duration) -> Failure {
+fn timed_out(charge: Charge, limit: Limit) -> Failure {
+    let shortest = limit.shortest().unwrap_or_default();
     let address = charge.endpoint.shared.address;
     let by_rule = [limit.attempt, limit.total].contains(&Some(shortest));
     if by_rule {
@@ -383,9 +389,7 @@ async fn send_http1(charge: &Charge, request: Outgoing) -> Result<(Answer, Lease
     loop {
         let mut connection = match endpoint.pool.reuse_http1(config) {
             Some(connection) => connection,
-            None => endpoint
-                .pool
-                .open_http1(config)
+            None => Box::pin(endpoint.pool.open_http1(config))
                 .await
                 .map_err(SendFailure::Connect)?,
         };
@@ -415,15 +419,16 @@ async fn send_http2(charge: &Charge, request: Outgoing) -> Result<(Answer, Lease
     let mut request = Request::from_parts(head, body);
     let (endpoint, config) = (&charge.endpoint, &charge.client.policy.pool);
     loop {
-        let (connection, reused) = endpoint
-            .pool
-            .http2(config)
-            .await
-            .map_err(SendFailure::Connect)?;
+        let (connection, reused) = match endpoint.pool.reuse_http2(config) {
+            Some(connection) => (connection, true),
+            None => Box::pin(endpoint.pool.open_http2(config))
+                .await
+                .map_err(SendFailure::Connect)?,
+        };
         let stream = StreamGuard::new(connection.clone());
         let mut sender = connection.sender.clone();
         match sender.try_send_request(request).await {
-            Ok(response) => return Ok((response, Lease::Http2(stream))),
+            Ok(response) => return Ok((response, Lease::Http2 { _stream: stream })),
             Err(mut error) => {
                 let unsent = error.take_message();
                 let error = error.into_error();

@@ -81,13 +81,19 @@ impl EndpointPool {
         });
     }
 
-    /// An HTTP/2 connection with room for a stream, and whether it was there already. While one is
-    /// being opened others wait for it, up to the streams that it can be expected to take.
-    pub(crate) async fn http2(&self, config: &Pool) -> Result<(Rc<Http2>, bool), ConnectError> {
-        if let Some(connection) = self.find_http2(config) {
-            self.set.metrics.connections_reused.inc();
-            return Ok((connection, true));
-        }
+    /// An HTTP/2 connection that has room for a stream.
+    pub(crate) fn reuse_http2(&self, config: &Pool) -> Option<Rc<Http2>> {
+        let connection = self.find_http2(config)?;
+        self.set.metrics.connections_reused.inc();
+        Some(connection)
+    }
+
+    /// A new HTTP/2 connection, or one that turned up meanwhile, and whether it is such a one. While
+    /// one is being opened others wait for it, up to the streams that it can be expected to take.
+    pub(crate) async fn open_http2(
+        &self,
+        config: &Pool,
+    ) -> Result<(Rc<Http2>, bool), ConnectError> {
         let _pending = Pending::take(&self.set, config.max_pending)?;
         let waiting = self.connecting.get();
         self.connecting.set(waiting + 1);

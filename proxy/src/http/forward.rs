@@ -183,10 +183,10 @@ fn join_cookies(headers: &mut HeaderMap) {
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    if crumbs.len() > 1 {
-        if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-            headers.insert(COOKIE, joined);
-        }
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -217,10 +217,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         for token in decide::connection_tokens(value.as_bytes()) {
             if !decide::protected(&token.to_ascii_lowercase())
                 && !decide::is_hop_by_hop(&token.to_ascii_lowercase())
+                && let Ok(name) = HeaderName::from_bytes(token.as_bytes())
             {
-                if let Ok(name) = HeaderName::from_bytes(token.as_bytes()) {
-                    named.push(name);
-                }
+                named.push(name);
             }
         }
     }

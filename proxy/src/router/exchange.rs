@@ -2,7 +2,8 @@
 
 use super::entry::PathEntry;
 use super::hop::{self, Context};
-use super::retry::{Plan, send};
+use super::plan::Plan;
+use super::retry::send;
 use super::{Conn, fault, mirror, own};
 use crate::clock;
 use crate::error::Error;
@@ -122,7 +123,7 @@ impl Exchange {
             entry.service.metrics.overrides_stripped.inc();
         }
         if parts.method == Method::CONNECT {
-            let answer = own::connect(&self, &entry, &mut parts).await;
+            let answer = Box::pin(own::connect(&self, &entry, &mut parts)).await;
             entry.service.metrics.in_flight.dec();
             return Ok(answer.unwrap_or_else(|error| self.own_answer(&entry, &error)));
         }
@@ -171,13 +172,13 @@ impl Exchange {
         let by_host =
             matches!(spec.identify[..], [Identifier::Host]) && self.context.dtab.is_empty();
         let view = HeadView(parts);
-        if by_host && !matches!(spec.mode, Mode::Inbound { .. }) {
-            if let Some(entry) = view
+        if by_host
+            && !matches!(spec.mode, Mode::Inbound { .. })
+            && let Some(entry) = view
                 .authority()
                 .and_then(|authority| state.by_host(authority))
-            {
-                return Ok(entry);
-            }
+        {
+            return Ok(entry);
         }
         let shared = &self.conn.worker.shared;
         if matches!(spec.mode, Mode::Inbound { .. }) {
@@ -196,14 +197,12 @@ impl Exchange {
                 consumed_segments,
             } => {
                 let entry = state.entry(shared, &self.running, path, self.context.dtab.clone());
-                if by_host {
-                    if let Some(authority) = view.authority() {
-                        state.remember_host(
-                            authority,
-                            &entry,
-                            self.running.config.limits.cache_entries,
-                        );
-                    }
+                if by_host && let Some(authority) = view.authority() {
+                    state.remember_host(
+                        authority,
+                        &entry,
+                        self.running.config.limits.cache_entries,
+                    );
                 }
                 if consumed_segments > 0 {
                     let target = parts
@@ -254,7 +253,9 @@ impl Exchange {
                 Some((&route.rules[index], &entry.rules[index]))
             }
         };
-        fault::inject(self, entry, &parts, &caller).await?;
+        if !entry.faults.is_empty() {
+            Box::pin(fault::inject(self, entry, &parts, &caller)).await?;
+        }
         if let Some(answer) = rule.and_then(|(rule, _)| own::fixed(rule)) {
             entry.service.metrics.in_flight.dec();
             entry.service.metrics.answered(
@@ -279,7 +280,7 @@ impl Exchange {
         if let Some((mirror, slot)) =
             rule.and_then(|(rule, slots)| rule.mirror.as_ref().zip(slots.mirror.as_ref()))
         {
-            source = mirror::copy(self, entry, mirror, slot, &parts, source).await;
+            source = Box::pin(mirror::copy(self, entry, mirror, slot, &parts, source)).await;
         }
         plan.watch_interim(&self.conn, gate, &mut parts);
         plan.upgrade = upgrade.zip(on_upgrade);

@@ -216,10 +216,10 @@ pub(super) fn give(
     if let Some(Ok(value)) = hop.show().map(|text| HeaderValue::from_str(&text)) {
         headers.insert(HEDDLE_CONTEXT, value);
     }
-    if let (true, Some(left)) = (grpc, left) {
-        if let Ok(value) = HeaderValue::from_str(&context::show_grpc_timeout(left)) {
-            headers.insert(GRPC_TIMEOUT, value);
-        }
+    if let (true, Some(left)) = (grpc, left)
+        && let Ok(value) = HeaderValue::from_str(&context::show_grpc_timeout(left))
+    {
+        headers.insert(GRPC_TIMEOUT, value);
     }
 }
 

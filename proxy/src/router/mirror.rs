@@ -51,7 +51,7 @@ pub(super) async fn copy(
     let tree = bound(worker, &exchange.listener, entry, slot).await;
     let picked = tree.ok().and_then(|tree| {
         let client = tree
-            .choose(&mut *worker.rng.borrow_mut(), &slot.path)
+            .choose(&mut worker.rng.borrow_mut(), &slot.path)
             .ok()?
             .clone();
         let endpoint = client.pick(clock::now(), None, &[]).ok()?;

@@ -89,7 +89,7 @@ impl Slot {
     }
 
     /// The tree, if it is current.
-    fn current(&self, generation: u64) -> Option<Rc<Tree>> {
+    pub(super) fn current(&self, generation: u64) -> Option<Rc<Tree>> {
         if self.generation.get() == Some(generation) {
             self.tree.borrow().clone()
         } else {

@@ -1,0 +1,166 @@
+//! The end of a request: its answer on the way back, and the accounts when that is over.
+
+use super::entry::PathEntry;
+use super::exchange::{Exchange, InFlight, put};
+use super::hop;
+use super::plan::Plan;
+use crate::client::{Attempted, Lease, Verdict};
+use crate::clock;
+use crate::http::{Finished, ResponseBody, grpc_status, response_head, splice};
+use heddle_core::classify::{self, Class};
+use heddle_core::config::Rule;
+use heddle_core::retry::Outcome;
+use http::HeaderValue;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub(super) fn outcome_of(answer: &Attempted) -> Outcome {
+    match grpc_status(answer.response.headers()) {
+        Some(code) if answer.response.status() == StatusCode::OK => Outcome::Grpc(code),
+        _ => Outcome::Status(answer.response.status().as_u16()),
+    }
+}
+
+/// Whether an answer counts as a failure of its endpoint.
+pub(super) fn verdict_of(outcome: Outcome) -> Verdict {
+    let failed = match outcome {
+        Outcome::Status(status) => classify::http_class(status) == Class::Failure,
+        Outcome::Grpc(code) => classify::grpc_class(code) == Class::Failure,
+        _ => true,
+    };
+    if failed {
+        Verdict::Failure
+    } else {
+        Verdict::Success
+    }
+}
+
+/// Sends an upstream's answer back, and settles the accounts when its body is over.
+pub(super) fn finish(
+    exchange: &mut Exchange,
+    entry: &Rc<PathEntry>,
+    plan: Plan,
+    rule: Option<&Rule>,
+    answer: Attempted,
+    flight: InFlight,
+) -> Response<ResponseBody> {
+    let outcome = outcome_of(&answer);
+    let Attempted {
+        mut response,
+        lease,
+        charge,
+    } = answer;
+    let service = entry.service.clone();
+    let to = if exchange.http2 {
+        Version::HTTP_2
+    } else {
+        Version::HTTP_11
+    };
+    let status = response.status();
+    if status == StatusCode::SWITCHING_PROTOCOLS
+        && let Some((token, downstream)) = plan.upgrade
+    {
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut head, _) = response.into_parts();
+        response_head(&mut head.headers, head.version, to);
+        head.headers.insert(
+            http::header::CONNECTION,
+            HeaderValue::from_static("upgrade"),
+        );
+        head.headers.entry(http::header::UPGRADE).or_insert(token);
+        let started = exchange.started;
+        tokio::task::spawn_local(async move {
+            let verdict = tunnel(upstream, downstream).await;
+            charge.report(verdict);
+            service.metrics.in_flight.dec();
+            service
+                .metrics
+                .answered(101, clock::now().saturating_sub(started));
+            drop((flight, lease));
+        });
+        return Response::from_parts(head, ResponseBody::own(""));
+    }
+    let (mut head, body) = response.into_parts();
+    response_head(&mut head.headers, head.version, to);
+    // Our own version, not the upstream's (RFC 9110 section 2.5).
+    head.version = to;
+    if let Some(rule) = rule {
+        for name in &rule.set.remove_response_headers {
+            head.headers.remove(name.as_str());
+        }
+        for (name, value) in &rule.set.response_headers {
+            put(&mut head.headers, name, value);
+        }
+    }
+    hop::tell(&mut head.headers, &exchange.context);
+    let left = exchange.context.take_left();
+    let (started, grpc) = (exchange.started, exchange.grpc);
+    let hedges = entry
+        .route
+        .as_ref()
+        .is_some_and(|route| route.hedge.is_some());
+    let (deadline, _) = plan.deadline(exchange);
+    let patience = plan.patience;
+    let on_finish = Box::new(move |how: Finished| {
+        drop((left, flight));
+        let now = clock::now();
+        let metrics = charge.client().shared.metrics.clone();
+        let outcome = match how {
+            Finished::Complete(Some(code)) if grpc => Outcome::Grpc(code),
+            _ => outcome,
+        };
+        if grpc && let Outcome::Grpc(code) = outcome {
+            service.metrics.grpc_status(code);
+        }
+        if hedges {
+            service.latency.record(
+                now,
+                Duration::from_nanos(now.saturating_sub(charge.started())),
+            );
+        }
+        let verdict = match how {
+            Finished::Complete(_) => verdict_of(outcome),
+            Finished::Broken => Verdict::Failure,
+            Finished::TimedOut => Verdict::Failure,
+            Finished::Cancelled => Verdict::Cancelled,
+        };
+        match (how, verdict) {
+            (Finished::Broken, _) => metrics.reset.inc(),
+            (Finished::TimedOut, _) => metrics.timeout.inc(),
+            (_, Verdict::Success) => metrics.success.inc(),
+            (_, Verdict::Failure) => metrics.failure.inc(),
+            _ => {}
+        }
+        if let (Finished::Complete(_), Lease::Http1(connection)) = (how, lease) {
+            charge
+                .endpoint()
+                .pool
+                .put_http1(connection, &charge.client().policy.pool);
+        }
+        charge.report(verdict);
+        service.metrics.in_flight.dec();
+        service
+            .metrics
+            .answered(status.as_u16(), now.saturating_sub(started));
+    });
+    let mut body = ResponseBody::upstream(body, on_finish);
+    if let Some(deadline) = deadline {
+        body = body.with_deadline(clock::instant(deadline), patience);
+    }
+    Response::from_parts(head, body)
+}
+
+/// Bytes both ways after an upgrade.
+async fn tunnel(upstream: OnUpgrade, downstream: OnUpgrade) -> Verdict {
+    let (Ok(upstream), Ok(downstream)) = (upstream.await, downstream.await) else {
+        return Verdict::Failure;
+    };
+    match splice(&mut TokioIo::new(downstream), &mut TokioIo::new(upstream)).await {
+        Ok(_) => Verdict::Success,
+        // Which side broke cannot be told apart here, and a long-lived tunnel says little of latency.
+        Err(_) => Verdict::Nothing,
+    }
+}

@@ -1,0 +1,127 @@
+//! What is settled about a request before its first attempt.
+
+use super::Conn;
+use super::entry::PathEntry;
+use super::exchange::Exchange;
+use crate::client::Limit;
+use crate::clock;
+use crate::http::Gate;
+use heddle_core::Nanos;
+use heddle_core::config::Rule;
+use heddle_core::retry;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{StatusCode, Version};
+use std::rc::Rc;
+use std::time::Duration;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What is settled about a request before its first attempt.
+pub(super) struct Plan {
+    pub(super) method: http::Method,
+    pub(super) idempotent: bool,
+    attempt_timeout: Option<Duration>,
+    /// The rule's total time-out as a point in time.
+    total: Option<Nanos>,
+    pub(super) patience: Duration,
+    pub(super) hedge_after: Option<Duration>,
+    pub(super) key: Option<u64>,
+    pub(super) upgrade: Option<(HeaderValue, OnUpgrade)>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        exchange: &Exchange,
+        entry: &PathEntry,
+        rule: Option<&Rule>,
+        parts: &Parts,
+    ) -> Self {
+        let route = entry.route.as_deref();
+        let timeout = route.and_then(|route| route.timeout);
+        let idempotent =
+            rule.is_some_and(|rule| rule.idempotent) || parts.headers.contains_key(IDEMPOTENCY_KEY);
+        let may_hedge = retry::is_idempotent(parts.method.as_str()) || idempotent;
+        let hedge_after = route
+            .and_then(|route| route.hedge)
+            .filter(|_| may_hedge)
+            .and_then(|percentile| {
+                entry
+                    .service
+                    .latency
+                    .percentile(percentile, exchange.started)
+            });
+        Self {
+            method: parts.method.clone(),
+            idempotent,
+            attempt_timeout: route.and_then(|route| route.attempt_timeout),
+            total: timeout.map(|timeout| exchange.started.saturating_add(clock::nanos(timeout))),
+            patience: timeout.unwrap_or(Duration::from_secs(1)),
+            hedge_after,
+            key: None,
+            upgrade: None,
+        }
+    }
+
+    /// Lets interim responses through to an HTTP/1.1 caller, and opens the gate of a body that waits for one.
+    pub(super) fn watch_interim(&self, conn: &Rc<Conn>, gate: Option<Rc<Gate>>, parts: &mut Parts) {
+        if !conn.serial || parts.version != Version::HTTP_11 {
+            return;
+        }
+        let signal = gate.map(|gate| gate.signal());
+        let state = conn.state.clone();
+        let mut request = hyper::Request::new(());
+        hyper::ext::on_informational(&mut request, move |interim| {
+            if interim.status() == StatusCode::CONTINUE {
+                // hyper's server writes the 100 itself when the body is first asked for.
+                if let Some(signal) = &signal {
+                    signal.open();
+                }
+                return;
+            }
+            state.push_interim(interim_head(interim.status(), interim.headers()));
+        });
+        parts
+            .extensions
+            .extend(std::mem::take(request.extensions_mut()));
+    }
+
+    /// The end of it all, and whether the caller set it.
+    pub(super) fn deadline(&self, exchange: &Exchange) -> (Option<Nanos>, bool) {
+        match (self.total, exchange.context.deadline) {
+            (total, None) => (total, false),
+            (None, caller) => (caller, true),
+            (Some(total), Some(caller)) => (Some(total.min(caller)), caller < total),
+        }
+    }
+
+    pub(super) fn limit(&self, exchange: &Exchange, now: Nanos) -> Limit {
+        let left = |deadline: Nanos| Duration::from_nanos(deadline.saturating_sub(now));
+        Limit {
+            attempt: self.attempt_timeout,
+            total: self.total.map(left),
+            caller: exchange.context.deadline.map(left),
+        }
+    }
+}
+
+fn interim_head(status: StatusCode, headers: &HeaderMap) -> bytes::Bytes {
+    let mut head = format!(
+        "HTTP/1.1 {} {}\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Interim")
+    )
+    .into_bytes();
+    for (name, value) in headers {
+        if heddle_core::headers::is_hop_by_hop(name.as_str()) {
+            continue;
+        }
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head.into()
+}
