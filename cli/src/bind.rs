@@ -2,8 +2,9 @@
 
 use crate::names::{self, Format, fail};
 use heddle_core::name::{BindError, Dtab, MAX_DEPTH, Namer, Path, bind};
-use heddle_proxy::explain::{Offline, Vocabulary};
+use heddle_proxy::explain::Vocabulary;
 use heddle_proxy::view::tree_json;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,9 +38,54 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> ExitCode {
-    match resolve(&args) {
-        Ok((dtab, namer, path)) => show(bind(&dtab, &*namer, &path, MAX_DEPTH), args.format),
-        Err(message) => fail(message),
+    let Outcome { shown, failed } = outcome(&args);
+    if let Some(shown) = shown {
+        println!("{shown}");
+    }
+    failed.map_or(ExitCode::SUCCESS, fail)
+}
+
+/// What goes to stdout, and what went wrong.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    shown: Option<String>,
+    failed: Option<String>,
+}
+
+fn outcome(args: &Args) -> Outcome {
+    let (dtab, namer, path) = match resolve(args) {
+        Ok(resolved) => resolved,
+        Err(failed) => {
+            return Outcome {
+                failed: Some(failed),
+                shown: None,
+            };
+        }
+    };
+    match (bind(&dtab, &*namer, &path, MAX_DEPTH), args.format) {
+        (Ok(tree), Format::Text) => Outcome {
+            shown: Some(tree.to_string()),
+            failed: None,
+        },
+        (Ok(tree), Format::Json) => Outcome {
+            shown: Some(tree_json(&tree).to_string()),
+            failed: None,
+        },
+        (Err(error), Format::Text) => Outcome {
+            shown: None,
+            failed: Some(error.to_string()),
+        },
+        (Err(error), Format::Json) => {
+            let failed = if error == BindError::Pending {
+                "pending"
+            } else {
+                "error"
+            };
+            Outcome {
+                shown: Some(json!({failed: true}).to_string()),
+                failed: Some(error.to_string()),
+            }
+        }
     }
 }
 
@@ -61,31 +107,131 @@ fn resolve(args: &Args) -> Result<(Dtab, Box<dyn Namer>, Path), String> {
     let config = names::load(file)?;
     let listener = names::listener(&config, args.listener.as_deref())?;
     let dtab = listener.base_dtab.concat(&config.dtab).concat(&own);
-    let offline = Offline::new(&config);
-    for (name, reason) in offline.file_errors() {
-        eprintln!("heddle: {name} does not count: {reason}");
-    }
-    Ok((dtab, Box::new(offline), path))
+    Ok((dtab, Box::new(names::offline(&config)), path))
 }
 
-fn show(
-    bound: Result<heddle_core::name::NameTree<heddle_core::name::Bound>, BindError>,
-    format: Format,
-) -> ExitCode {
-    match (bound, format) {
-        (Ok(tree), Format::Text) => println!("{tree}"),
-        (Ok(tree), Format::Json) => println!("{}", tree_json(&tree)),
-        (Err(error), format) => {
-            if format == Format::Json {
-                let failed = if error == BindError::Pending {
-                    "pending"
-                } else {
-                    "error"
-                };
-                println!("{}", serde_json::json!({failed: true}));
-            }
-            return fail(error);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use serde_json::Value;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
     }
-    ExitCode::SUCCESS
+
+    fn bound(words: &[&str]) -> Outcome {
+        let command = Command::try_parse_from([&["bind"], words].concat()).unwrap();
+        outcome(&command.args)
+    }
+
+    #[test]
+    fn known_names_bind_without_a_proxy() {
+        let cases = [
+            (
+                "/svc => /#/static",
+                "/svc/a/x",
+                json!({"leaf": "/#/static/a", "residual": "/x"}),
+            ),
+            ("/svc => /#/files", "/svc/a", json!({"leaf": "/#/files/a"})),
+            (
+                "/svc => /#/dns",
+                "/svc/a.example/80/x",
+                json!({"leaf": "/#/dns/a.example/80", "residual": "/x"}),
+            ),
+            ("/svc => /#/dns", "/svc/a.example", json!("neg")),
+            (
+                "/svc => /#/dns-srv",
+                "/svc/_http._tcp.a",
+                json!({"leaf": "/#/dns-srv/_http._tcp.a"}),
+            ),
+            (
+                "/svc => /#/k8s/ns/http",
+                "/svc/a",
+                json!({"leaf": "/#/k8s/ns/http/a"}),
+            ),
+            (
+                "/svc => /$/inet",
+                "/svc/127.0.0.1/80",
+                json!({"leaf": "/$/inet/127.0.0.1/80"}),
+            ),
+            ("/svc => /#/elsewhere", "/svc/a", json!("neg")),
+            ("/svc => ! ; /svc/b => ~ | $", "/svc/b", json!("empty")),
+            ("/svc => !", "/svc/b", json!("fail")),
+            (
+                "/svc => 3 * /#/static & 1 * /#/static/b",
+                "/svc/a",
+                json!({"union": [
+                    [3.0, {"leaf": "/#/static/a", "addrWeight": 3.0}],
+                    [1.0, {"leaf": "/#/static/b", "residual": "/a", "addrWeight": 1.0}],
+                ]}),
+            ),
+        ];
+        for (dtab, path, expected) in cases {
+            let outcome = bound(&["--dtab", dtab, path, "--format", "json"]);
+            let shown: Value = serde_json::from_str(&outcome.shown.unwrap()).unwrap();
+            assert_eq!((shown, outcome.failed), (expected, None), "{dtab} {path}");
+        }
+        let text = bound(&["--dtab", "/svc => /#/static", "/svc/a/x"]);
+        assert_eq!(text.shown.as_deref(), Some("/#/static/a[/x]"));
+    }
+
+    #[test]
+    fn what_cannot_be_bound_says_why() {
+        let cases = [
+            (
+                &["--dtab", "/a => /a/b", "/a"][..],
+                None,
+                "most likely the dtab has a cycle",
+            ),
+            (
+                &["--dtab", "/a => /a/b", "/a", "--format", "json"],
+                Some("{\"error\":true}"),
+                "cycle",
+            ),
+            (
+                &["--dtab", "/a -> /b", "/a"],
+                None,
+                "--dtab \"/a -> /b\" is wrong: at byte",
+            ),
+            (&["--dtab", "", "a"], None, "\"a\" is not a path"),
+            (&["-c", "/nowhere/heddle.yaml", "/a"], None, "has errors"),
+        ];
+        for (words, shown, failed) in cases {
+            let outcome = bound(words);
+            assert_eq!(outcome.shown.as_deref(), shown, "{words:?}");
+            assert!(
+                outcome
+                    .failed
+                    .as_ref()
+                    .is_some_and(|found| found.contains(failed)),
+                "{words:?}: {outcome:?}"
+            );
+        }
+        assert!(
+            Command::try_parse_from(["bind", "/a"]).is_err(),
+            "a dtab or a configuration is needed"
+        );
+    }
+
+    #[test]
+    fn a_configuration_gives_names_and_dtab() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("heddle.yaml");
+        std::fs::write(&file, "discovery: {static: {accounts: [127.0.0.1:9001]}}\n").unwrap();
+        let file = file.to_str().unwrap();
+        let shown = |words: &[&str]| bound(&[&["-c", file], words].concat()).shown.unwrap();
+        assert_eq!(shown(&["/svc/accounts"]), "/#/static/accounts");
+        assert_eq!(shown(&["/svc/nobody"]), "~");
+        assert_eq!(
+            shown(&["--dtab", "/svc/nobody => /svc/accounts", "/svc/nobody"]),
+            "/#/static/accounts"
+        );
+        let missing = bound(&["-c", file, "--listener", "no", "/svc/a"])
+            .failed
+            .unwrap();
+        assert!(missing.contains("there is no listener \"no\""), "{missing}");
+    }
 }

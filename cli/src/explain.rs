@@ -2,7 +2,7 @@
 
 use crate::names::{self, Format, fail};
 use bytes::Bytes;
-use heddle_proxy::explain::{self, Offline};
+use heddle_proxy::explain;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
@@ -89,10 +89,7 @@ fn offline(args: &Args) -> Result<String, String> {
         .as_deref()
         .ok_or("either -c FILE or --live ADMIN is needed")?;
     let config = names::load(file)?;
-    let offline = Offline::new(&config);
-    for (name, reason) in offline.file_errors() {
-        eprintln!("heddle: {name} does not count: {reason}");
-    }
+    let offline = names::offline(&config);
     let explanation = explain::explain(&config, &offline, &|id| offline.set(id), &request)?;
     Ok(match args.format {
         Format::Text => explanation.to_text(),
@@ -176,5 +173,133 @@ async fn ask(admin: &str, target: &str) -> Result<String, String> {
         200 => Ok(text),
         404 => Err(format!("{admin} has no /explain; {hint}")),
         status => Err(format!("{admin} answers {status}: {}", text.trim_end())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn answer(words: &[&str]) -> Result<String, String> {
+        let args = Command::try_parse_from([&["explain"], words].concat())
+            .unwrap()
+            .args;
+        match &args.live {
+            Some(admin) => live(&args, admin),
+            None => offline(&args),
+        }
+    }
+
+    /// Answers one connection with these bytes; the result is the request's first line.
+    fn canned(response: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            head.lines().next().unwrap_or_default().to_owned()
+        });
+        (address, serving)
+    }
+
+    #[test]
+    fn a_running_proxy_is_asked_with_all_that_was_given() {
+        let (admin, serving) = canned("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhere\n");
+        let admin_url = format!("http://{admin}/");
+        let words = [
+            "http://accounts/x?a=1&b",
+            "-X",
+            "POST",
+            "-H",
+            "x-user: a b",
+            "-H",
+            "x-c: d",
+            "--dtab",
+            "/svc => /#/static",
+            "--listener",
+            "in",
+            "--format",
+            "json",
+            "--live",
+            &admin_url,
+        ];
+        assert_eq!(answer(&words).as_deref(), Ok("here\n"));
+        assert_eq!(
+            serving.join().unwrap(),
+            "GET /explain?url=http%3A%2F%2Faccounts%2Fx%3Fa%3D1%26b&method=POST&header=x-user%3A+a+b&header=x-c%3A+d\
+             &dtab=%2Fsvc+%3D%3E+%2F%23%2Fstatic&listener=in&format=json HTTP/1.1"
+        );
+    }
+
+    #[test]
+    fn what_goes_wrong_with_a_running_proxy_is_told() {
+        let cases = [
+            (
+                "HTTP/1.1 400 Bad Request\r\ncontent-length: 3\r\n\r\nno\n",
+                "answers 400: no",
+            ),
+            (
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+                "has no /explain",
+            ),
+            ("SSH-2.0-other\r\n", "is not HTTP"),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+                "breaks off",
+            ),
+        ];
+        for (response, reason) in cases {
+            let (admin, serving) = canned(response);
+            let error = answer(&["accounts", "--live", &admin]).unwrap_err();
+            assert!(error.contains(reason), "{response:?}: {error}");
+            serving.join().unwrap();
+        }
+        let error = answer(&["accounts", "--live", "127.0.0.1:0"]).unwrap_err();
+        assert!(error.contains("cannot connect to 127.0.0.1:0"), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("heddle.yaml");
+        std::fs::write(&file, "discovery: {static: {accounts: [127.0.0.1:9001]}}\n").unwrap();
+        let file = file.to_str().unwrap();
+        let text = answer(&["-c", file, "http://accounts/x"]).unwrap();
+        assert!(
+            text.contains("by /svc=>/#/static   bound: /#/static/accounts"),
+            "{text}"
+        );
+        assert!(text.contains("127.0.0.1:9001   weight 1"), "{text}");
+        let json = answer(&["-c", file, "accounts", "--format", "json"]).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            json["replicaSets"][0]["endpoints"][0]["address"],
+            "127.0.0.1:9001"
+        );
+        let cases: [(&[&str], &str); 3] = [
+            (&["-c", file, "http://"], "is not a URL"),
+            (&["-c", file, "a", "-H", "x"], "is not a header"),
+            (&["-c", "/nowhere/heddle.yaml", "a"], "has errors"),
+        ];
+        for (words, reason) in cases {
+            let error = answer(words).unwrap_err();
+            assert!(error.contains(reason), "{words:?}: {error}");
+        }
+        assert!(
+            Command::try_parse_from(["explain", "a"]).is_err(),
+            "a file or a proxy is needed"
+        );
     }
 }

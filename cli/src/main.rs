@@ -1,6 +1,9 @@
 //! `heddle`: the mesh's one binary. Each subcommand is a few lines over a library.
 
+mod bind;
 mod demo;
+mod explain;
+mod names;
 mod proxy;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +26,10 @@ struct Cli {
 enum Command {
     /// Run the data plane
     Proxy(proxy::Args),
+    /// Print what a name binds to
+    Bind(bind::Args),
+    /// Explain where a request goes, step by step
+    Explain(explain::Args),
     /// A tour on real traffic: canary, slow replica, killed replica
     Demo(demo::DemoArgs),
 }
@@ -31,6 +38,8 @@ fn main() -> ExitCode {
     log_to_stderr();
     match Cli::parse().command {
         Command::Proxy(args) => proxy::run(args),
+        Command::Bind(args) => bind::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Demo(args) => demo::run(args),
     }
 }

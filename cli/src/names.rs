@@ -2,6 +2,7 @@
 
 use heddle_core::config::{Listener, ProxyConfig};
 use heddle_core::spec;
+use heddle_proxy::explain::{self, Offline};
 use heddle_proxy::reload::FileSystem;
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,5 +42,14 @@ pub(crate) fn listener<'c>(
     config: &'c ProxyConfig,
     name: Option<&str>,
 ) -> Result<&'c Arc<Listener>, String> {
-    heddle_proxy::explain::listener(config, name)
+    explain::listener(config, name)
+}
+
+/// The names that a configuration knows by itself. Files that do not count are told on stderr.
+pub(crate) fn offline(config: &ProxyConfig) -> Offline {
+    let offline = Offline::new(config);
+    for (name, reason) in offline.file_errors() {
+        eprintln!("heddle: {name} does not count: {reason}");
+    }
+    offline
 }
