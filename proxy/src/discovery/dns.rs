@@ -2,3 +2,6 @@
 
 pub(super) mod question;
 pub(super) mod resolver;
+
+#[cfg(test)]
+pub(super) mod stub;

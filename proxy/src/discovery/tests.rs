@@ -598,3 +598,67 @@ async fn files_are_followed_and_configuration_moves_the_folder() {
     configure(None);
     assert_eq!(lookup("/#/files/other"), Lookup::NEG);
 }
+
+#[tokio::test]
+async fn a_real_server_may_fail_in_every_way_without_a_question_per_request() {
+    use dns::stub::{Reply, Zone, serve};
+    use hickory_resolver::proto::rr::rdata::A;
+    use hickory_resolver::proto::rr::{RData, RecordType};
+    let zone = Zone::default();
+    let answer = |last: &[u8]| {
+        let data = last.iter().map(|last| RData::A(A::new(10, 0, 0, *last)));
+        zone.set(
+            "a.test.example",
+            RecordType::A,
+            Reply::Records(data.collect(), 0),
+        );
+    };
+    let dns = Dns {
+        servers: vec![serve(&zone).await],
+        min_ttl: Duration::from_millis(100),
+        timeout: Duration::from_millis(200),
+        ..Dns::default()
+    };
+    let discovery = Discovery::new(Metrics::new(100));
+    tokio::spawn(Arc::clone(&discovery).run(std::future::pending()));
+    discovery.apply([].iter(), &dns, Duration::from_secs(600), None);
+    answer(&[1]);
+    let name = "/#/dns/a.test.example/80";
+    let within = Duration::from_secs(10);
+    let bound = Lookup::bound(&path(name), 4);
+    assert_eq!(
+        tokio::time::timeout(within, bind(&discovery, name))
+            .await
+            .unwrap(),
+        bound
+    );
+    let set = discovery.replica_set(&path(name)).unwrap();
+    for fault in [
+        Reply::ServFail,
+        Reply::Silence,
+        Reply::NxDomain(Some(0)),
+        Reply::Empty,
+        Reply::Garbage,
+    ] {
+        let (before, started) = (zone.questions(), std::time::Instant::now());
+        zone.set("a.test.example", RecordType::A, fault);
+        while zone.questions() < before + 4 {
+            assert!(started.elapsed() < within, "questions go on");
+            for _ in 0..100 {
+                assert_eq!(discovery.namer().lookup(&path(name)), bound);
+            }
+            assert_eq!(last_bytes(&set), [1]);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let asked = zone.questions();
+    assert!(asked < 200, "{asked} questions for thousands of look-ups");
+    for last in [[2, 3], [3, 4]] {
+        let seen = set.version();
+        answer(&last);
+        tokio::time::timeout(within, set.changed(seen))
+            .await
+            .expect("the new answer arrives");
+        assert_eq!(last_bytes(&set), last);
+    }
+}

@@ -51,6 +51,10 @@ impl Changes {
                 tracing::warn!(%error, "the kernel does not report file changes; files are polled");
             })
             .ok();
+        Self::with(watcher, signal)
+    }
+
+    fn with(watcher: Option<RecommendedWatcher>, signal: Arc<Notify>) -> Self {
         Self {
             targets: Arc::default(),
             watcher,
@@ -177,5 +181,66 @@ fn not_empty(path: &Path) -> PathBuf {
         PathBuf::from(".")
     } else {
         path.to_path_buf()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[tokio::test]
+    async fn changes_are_found_without_the_kernel_and_nothing_is_no_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        fs::write(&file, "one").unwrap();
+        let mut changes = Changes::with(None, Arc::default());
+        changes
+            .watch(BTreeSet::from([Target::File(file.clone())]))
+            .await;
+        let soon = || Some(Instant::now() + Duration::from_millis(700));
+        assert!(!changes.next(soon()).await, "nothing has changed");
+        fs::write(&file, "other").unwrap();
+        let found = timeout(Duration::from_secs(10), changes.next(None)).await;
+        assert!(found.expect("polling finds the change"));
+        assert!(!changes.next(soon()).await, "a change is told once");
+        let never = timeout(Duration::from_millis(700), changes.next(None)).await;
+        assert!(never.is_err());
+    }
+
+    #[test]
+    fn looking_is_no_change_and_links_lead_to_two_folders() {
+        use notify::event::{CreateKind, DataChange, ModifyKind};
+        let close = |mode| EventKind::Access(AccessKind::Close(mode));
+        for (kind, expect) in [
+            (EventKind::Access(AccessKind::Open(AccessMode::Read)), false),
+            (EventKind::Access(AccessKind::Read), false),
+            (close(AccessMode::Read), false),
+            (close(AccessMode::Write), true),
+            (EventKind::Create(CreateKind::File), true),
+            (
+                EventKind::Modify(ModifyKind::Data(DataChange::Content)),
+                true,
+            ),
+        ] {
+            assert_eq!(is_change(kind), expect, "{kind:?}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir(root.join("real")).unwrap();
+        fs::write(root.join("real/a"), "").unwrap();
+        std::os::unix::fs::symlink("real/a", root.join("a")).unwrap();
+        let of = |target| {
+            folders(&target)
+                .into_iter()
+                .map(|(folder, _)| folder)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of(Target::File(root.join("a"))),
+            [root.clone(), root.join("real")]
+        );
+        assert_eq!(of(Target::File(root.join("real/a"))), [root.join("real")]);
+        assert_eq!(of(Target::File("heddle.yaml".into())), [PathBuf::from(".")]);
     }
 }

@@ -132,7 +132,8 @@ mod tests {
         };
         let (one, two) = (Seen::Content(1), Seen::Content(2));
         let good = reads(&[("main", one), ("rule", two), ("blank", Seen::Blank)]);
-        let table: &[(&[(&str, Seen)], &[&str], &[&str])] = &[
+        type Row<'t> = (&'t [(&'t str, Seen)], &'t [&'t str], &'t [&'t str]);
+        let table: &[Row<'_>] = &[
             // (reads now, files that exist, void)
             (&[("main", one), ("rule", two)], &[], &[]),
             (&[("main", two), ("rule", one)], &[], &[]),

@@ -191,7 +191,8 @@ mod tests {
         let one = &format!("a={ONE}");
         let two = &format!("a={TWO}");
         let sub = &format!("d/b={ONE}");
-        let table: &[(&str, &[(Nanos, &[&str], &str)])] = &[
+        type Step<'t> = (Nanos, &'t [&'t str], &'t str);
+        let table: &[(&str, &[Step<'_>])] = &[
             ("changes", &[(0, &[one], "a:1"), (1, &[two], "a:2")]),
             (
                 "never good",
