@@ -341,6 +341,37 @@ mod tests {
         }
     }
 
+    /// The demo's files, with the rules as a shift leaves them.
+    struct Files;
+
+    impl heddle_core::spec::Source for Files {
+        fn read(&self, file: &Path) -> std::io::Result<Vec<u8>> {
+            match file.file_name().and_then(|name| name.to_str()) {
+                Some("proxy.yaml") => Ok(PROXY.into()),
+                Some("accounts.yaml") => Ok(with_shares(RULES, 5).into()),
+                _ => Err(std::io::ErrorKind::NotFound.into()),
+            }
+        }
+
+        fn list(&self, _: &Path) -> std::io::Result<Vec<String>> {
+            Ok(vec!["accounts.yaml".into()])
+        }
+
+        fn env(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn the_files_are_sound() {
+        let loaded = heddle_core::spec::load(Some(Path::new("demo/proxy.yaml")), &Files);
+        assert!(loaded.findings.is_empty(), "{:?}", loaded.findings);
+        let config = loaded.config.expect("there is no finding");
+        let route = config.routes.values().next().expect("the accounts route");
+        let weights: Vec<f64> = route.rules[0].to.iter().map(|to| to.weight).collect();
+        assert_eq!(weights, [95.0, 5.0]);
+    }
+
     #[test]
     fn counters_are_summed_over_series() {
         let text = "# HELP heddle_retries_total x\nheddle_retries_total{service=\"a b\"} 2\n\
