@@ -34,7 +34,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -191,14 +191,12 @@ impl Discovery {
     /// no such name (any more).
     pub fn replica_set(&self, id: &Path) -> Option<Arc<ReplicaSet>> {
         let now = self.asking.now();
-        if let Some(set) = self
-            .names
-            .load()
-            .table
-            .sets
-            .get(id)
-            .and_then(|shared| shared.take(now))
+        if let Some(shared) = self.names.load().table.sets.get(id)
+            && let Some(set) = shared.take(now)
         {
+            if let Some(age) = shared.age(now) {
+                self.show_age(id, age);
+            }
             return Some(set);
         }
         let id = &recipe::canonical(id);
@@ -215,12 +213,6 @@ impl Discovery {
     /// Files of the `files` namer that do not count at the moment, each with the reason, by bound name.
     pub fn file_errors(&self) -> Vec<(String, String)> {
         self.lock().file_errors()
-    }
-
-    /// Seconds since DNS last confirmed the content of a set; `None` for sets that need no DNS.
-    pub fn age(&self, id: &Path) -> Option<f64> {
-        let now = self.asking.now();
-        self.lock().age(id, now)
     }
 
     /// Keeps everything current until `shutdown`: asks DNS, watches the files' folder, drops what is unused.
@@ -275,6 +267,14 @@ impl Discovery {
             .set(i64::try_from(sets).unwrap_or(i64::MAX));
         events.iter().for_each(|event| self.report(event));
         outcome
+    }
+
+    /// Says in the metrics when the content of a set was last confirmed or changed.
+    fn show_age(&self, id: &Path, age: Duration) {
+        let at = SystemTime::now()
+            .checked_sub(age)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        self.metrics.replica_set(&id.to_string()).updated(at);
     }
 
     fn bump(&self) {

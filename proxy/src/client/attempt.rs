@@ -12,6 +12,7 @@ use heddle_core::retry::Outcome;
 use http::HeaderValue;
 use http::request::Parts;
 use hyper::Request;
+use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -339,6 +340,11 @@ fn failed(charge: Charge, failure: SendFailure) -> Failure {
         }
         SendFailure::Connect(error) => {
             metrics.connect.inc();
+            if matches!(&error, ConnectError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused)
+            {
+                // Evidence for the mass-loss guard, should it hold an answer without this endpoint.
+                charge.client.set.refused(address);
+            }
             charge.report(Verdict::Failure);
             Failure::new(Outcome::ConnectFailed, format!("{address}: {error}"))
         }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -31,6 +32,8 @@ pub(super) enum Standing {
 pub(super) struct Shared {
     pub(super) set: Arc<ReplicaSet>,
     used: AtomicU64,
+    /// When its content was last confirmed or changed; 0: never.
+    confirmed: AtomicU64,
     dropped: AtomicBool,
 }
 
@@ -39,6 +42,7 @@ impl Shared {
         Self {
             set: Arc::new(set),
             used: AtomicU64::new(now),
+            confirmed: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
         }
     }
@@ -49,6 +53,16 @@ impl Shared {
 
     pub(super) fn used(&self) -> Nanos {
         self.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn confirm(&self, now: Nanos) {
+        self.confirmed.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// How long ago its content was last confirmed or changed, if ever.
+    pub(super) fn age(&self, now: Nanos) -> Option<Duration> {
+        let confirmed = self.confirmed.load(Ordering::Relaxed);
+        (confirmed > 0).then(|| Duration::from_nanos(now.saturating_sub(confirmed)))
     }
 
     /// Whether anybody but discovery holds the set.

@@ -159,6 +159,7 @@ impl Discovery {
                 metrics.files_failed.inc();
                 tracing::warn!(%name, %why, "an endpoint file does not count; its last good content stays");
             }
+            Event::Confirmed { id } => self.show_age(id, Duration::ZERO),
             Event::Full => {
                 self.metrics.refused("discovery-names");
                 tracing::warn!(

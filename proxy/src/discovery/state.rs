@@ -72,6 +72,8 @@ pub(super) enum Event {
     FileRead { name: String },
     /// A file cannot be read or understood.
     FileFailed { name: String, why: String },
+    /// The content of a set that is in use was confirmed or changed.
+    Confirmed { id: Path },
     /// No further name is taken.
     Full,
 }
@@ -250,6 +252,20 @@ impl State {
             }
         }
         self.refresh(&id);
+        self.confirm(&id, now);
+    }
+
+    /// Records that the content of a set is known to be so at `now`.
+    fn confirm(&mut self, id: &Path, now: Nanos) {
+        let Some(entry) = self.entries.get(id) else {
+            return;
+        };
+        if matches!(*entry.shared.set.addr(), Addr::Bound(_)) {
+            entry.shared.confirm(now);
+            if entry.shared.held() {
+                self.events.push(Event::Confirmed { id: id.clone() });
+            }
+        }
     }
 
     /// Stops binding a name. Its set keeps its content for those who still use it, without updates.
@@ -326,6 +342,7 @@ impl State {
         self.named += 1;
         self.changes.table = true;
         self.refresh(id);
+        self.confirm(id, now);
         Some(set)
     }
 
@@ -371,23 +388,6 @@ impl State {
             Addr::Pending => Standing::Pending,
             Addr::Neg | Addr::Failed(_) => Standing::Neg,
         }
-    }
-
-    /// Seconds since the last good answer of the stalest question behind a set; `None` without questions.
-    pub(super) fn age(&self, id: &Path, now: Nanos) -> Option<f64> {
-        let entry = self.entries.get(id)?;
-        let good_at = |question| {
-            self.questions
-                .get(question)
-                .and_then(|asking| asking.asked.good_at())
-        };
-        let oldest = entry
-            .parts
-            .iter()
-            .filter_map(Part::question)
-            .filter_map(good_at)
-            .min()?;
-        Some(now.saturating_sub(oldest) as f64 / 1e9)
     }
 }
 

@@ -143,7 +143,6 @@ pub(crate) struct Asked {
     held: Option<Held>,
     failures: u32,
     due: Option<Nanos>,
-    good_at: Option<Nanos>,
 }
 
 impl Asked {
@@ -154,18 +153,12 @@ impl Asked {
             held: None,
             failures: 0,
             due: Some(now),
-            good_at: None,
         }
     }
 
     /// What is known.
     pub(crate) fn known(&self) -> &Known {
         &self.known
-    }
-
-    /// When the last good answer arrived.
-    pub(crate) fn good_at(&self) -> Option<Nanos> {
-        self.good_at
     }
 
     /// When to ask, unless the question is on its way.
@@ -224,7 +217,6 @@ impl Asked {
 
     fn good(&mut self, now: Nanos, answer: Answer, dns: &Dns) -> Effect {
         self.failures = 0;
-        self.good_at = Some(now);
         self.due = Some(after(now, within(answer.ttl, dns.min_ttl, dns.max_ttl)));
         let current = match &self.known {
             Known::Good(records) => records.as_slice(),

@@ -51,6 +51,7 @@ impl State {
     ) -> Option<Effect> {
         let asking = self.questions.get_mut(question)?;
         let was_held = asking.asked.lost().is_some();
+        let is_good = result.is_ok();
         let effect = asking.asked.answered(now, result, &self.dns);
         let lost = asking.asked.lost().map(|(_, lost)| lost.len());
         if let (Effect::Held, false, Some(lost)) = (effect, was_held, lost) {
@@ -62,6 +63,11 @@ impl State {
         self.mark(question);
         if matches!(effect, Effect::Changed | Effect::Never) {
             self.spread(question);
+        }
+        if is_good && matches!(effect, Effect::Changed | Effect::Same) {
+            for id in self.users(question) {
+                self.confirm(&id, now);
+            }
         }
         Some(effect)
     }
@@ -125,15 +131,17 @@ impl State {
         }
     }
 
+    /// The sets made of the answers to a question.
+    fn users(&self, question: &Question) -> Vec<Path> {
+        let asking = self.questions.get(question);
+        asking
+            .map(|asking| asking.users.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
     /// Brings what is known about a question to the sets made of it.
     fn spread(&mut self, question: &Question) {
-        let users: Vec<Path> = self
-            .questions
-            .get(question)
-            .into_iter()
-            .flat_map(|asking| asking.users.clone())
-            .collect();
-        for id in users {
+        for id in self.users(question) {
             let before = self.entries.get(&id).map(|entry| entry.shared.set.addr());
             self.refresh(&id);
             let after = self.entries.get(&id).map(|entry| entry.shared.set.addr());
