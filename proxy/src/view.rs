@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 /// One replica set that the proxy uses now.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SetView {
     /// Its bound id: `/#/static/accounts-v1`.
     pub id: String,
@@ -28,6 +29,7 @@ pub struct SetView {
 
 /// One endpoint of a replica set, over all workers.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EndpointView {
     /// Where it listens.
     pub address: SocketAddr,

@@ -208,7 +208,7 @@ async fn each_page_answers_as_it_should() {
             "accept: application/json\r\n",
             200,
             "application/json",
-            "\"ejected_ms\": 800",
+            "\"ejectedMs\": 800",
         ),
         (
             "GET",
@@ -224,7 +224,7 @@ async fn each_page_answers_as_it_should() {
             "",
             200,
             "text/plain",
-            "load 3.500",
+            "load 3.5",
         ),
         (
             "GET",
@@ -232,7 +232,7 @@ async fn each_page_answers_as_it_should() {
             "",
             200,
             "application/json",
-            "\"in_flight\": 2",
+            "\"inFlight\": 2",
         ),
         (
             "GET",
@@ -518,5 +518,26 @@ async fn shutdown_ends_idle_connections_and_frees_the_port() {
     assert!(
         TcpStream::connect(server.address).await.is_err(),
         "the port is still open"
+    );
+}
+
+#[test]
+fn the_document_lists_every_page() {
+    let rows = include_str!("../../../docs/admin.md")
+        .lines()
+        .filter(|line| line.starts_with("| `/"));
+    let documented: Vec<_> = rows
+        .map(|row| {
+            let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`'));
+            (cells.nth(1), cells.next())
+        })
+        .collect();
+    let pages: Vec<_> = PAGES
+        .iter()
+        .map(|page| (Some(page.path), Some(page.method)))
+        .collect();
+    assert_eq!(
+        documented, pages,
+        "docs/admin.md and proxy/src/admin/pages.rs differ"
     );
 }

@@ -65,7 +65,7 @@ fn row(endpoint: &EndpointView) -> [String; HEADS.len()] {
         endpoint
             .ewma_ms
             .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.3} ms")),
-        format!("{:.3}", endpoint.load),
+        format!("{:.1}", endpoint.load),
         endpoint.in_flight.to_string(),
         endpoint.requests.to_string(),
         endpoint.failures.to_string(),

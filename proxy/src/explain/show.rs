@@ -237,7 +237,7 @@ fn endpoint_words(endpoint: &EndpointExplained) -> String {
     }
     let _ = write!(
         words,
-        "   load {:.3}   in flight {}",
+        "   load {:.1}   in flight {}",
         live.load, live.in_flight
     );
     for (label, value) in [("zone", &live.zone), ("node", &live.node)] {

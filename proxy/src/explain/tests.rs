@@ -476,7 +476,7 @@ fn a_running_proxy_adds_scores() {
         &request("GET", "ledger", &[], None),
     )
     .unwrap();
-    let line = "127.0.0.1:9021   weight 1   busy, ejected, probe in 1500 ms   ewma 12.250 ms   load 24.500   in flight 1   zone a";
+    let line = "127.0.0.1:9021   weight 1   busy, ejected, probe in 1500 ms   ewma 12.250 ms   load 24.5   in flight 1   zone a";
     assert!(
         explanation.to_text().contains(line),
         "{}",

@@ -152,8 +152,8 @@ impl Families {
         labels: &'static [&'static str],
         identity: usize,
     ) -> Family<M> {
-        let refused = self.overflows.get(&[name]);
-        let family = Family::unregistered(name, help, labels, identity, &self.cap, Some(refused));
+        let refused = (identity > 0).then(|| self.overflows.get(&[name]));
+        let family = Family::unregistered(name, help, labels, identity, &self.cap, refused);
         self.register(&family);
         family
     }
