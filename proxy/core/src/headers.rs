@@ -106,16 +106,6 @@ impl Hop<'_> {
             .unwrap_or_default();
         format!("for={node}{host};proto={}", token_or_quoted(self.scheme))
     }
-
-    /// The element of `x-forwarded-for`: the peer's address without brackets or port.
-    pub fn forwarded_for(&self) -> String {
-        self.peer.ip().to_canonical().to_string()
-    }
-}
-
-/// One element of `Via` (RFC 9110 section 7.6.3): the protocol version received (`1.1`, `2`) and who received it.
-pub fn via(version: &str, pseudonym: &str) -> String {
-    format!("{version} {pseudonym}")
 }
 
 /// A list with one element more at its end; the values of several header lines become one.

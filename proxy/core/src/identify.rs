@@ -104,14 +104,13 @@ pub fn identify_first(identifiers: &[Identifier], request: &dyn RequestView) -> 
 
 /// `/svc` and these elements, none of which is empty.
 fn service(elements: &[&str]) -> Path {
-    let all = std::iter::once("svc").chain(elements.iter().copied());
-    Path::from_elements(all).expect("the callers checked that no element is empty")
+    Path::below("svc", elements).expect("the callers checked that no element is empty")
 }
 
 fn by_host(request: &dyn RequestView) -> Identified {
     match request.authority() {
         None | Some("") => Identified::Unidentified,
-        Some(authority) => match host_name(authority) {
+        Some(authority) => match canonical(authority) {
             Some(name) => Identified::named(service(&[&name])),
             None => Identified::Bad(format!(
                 "`{}` is no host and port",
@@ -215,15 +214,26 @@ fn by_method_and_host(uri: bool, request: &dyn RequestView) -> Identified {
 /// assert_eq!(host_name("accounts/x"), None);
 /// ```
 pub fn host_name(authority: &str) -> Option<String> {
+    canonical(authority).map(Cow::into_owned)
+}
+
+/// [`host_name`] without a copy where the authority is in its last form already, as most are.
+fn canonical(authority: &str) -> Option<Cow<'_, str>> {
     let (host, port) = split_port(authority)?;
-    let host = match host.strip_prefix('[') {
-        Some(rest) => format!("[{}]", rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?),
+    let plain = match host.strip_prefix('[') {
+        Some(rest) => Cow::Owned(format!(
+            "[{}]",
+            rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?
+        )),
         None => plain_host(host)?,
     };
-    Some(match port {
-        None | Some(80 | 443) => host,
-        Some(port) => format!("{host}:{port}"),
-    })
+    match port {
+        None | Some(80 | 443) => Some(plain),
+        Some(_) if plain == host && !authority[host.len()..].starts_with(":0") => {
+            Some(Cow::Borrowed(authority))
+        }
+        Some(port) => Some(Cow::Owned(format!("{plain}:{port}"))),
+    }
 }
 
 /// Host and port; an empty port is none (RFC 3986 section 3.2.3).
@@ -246,12 +256,19 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-fn plain_host(host: &str) -> Option<String> {
+fn plain_host(host: &str) -> Option<Cow<'_, str>> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let named = !host.is_empty() && host.len() <= HOST_MAX && host.bytes().all(legal);
-    let labels = !host.split('.').any(str::is_empty);
-    (named && labels).then(|| host.to_ascii_lowercase())
+    if !named || host.split('.').any(str::is_empty) {
+        return None;
+    }
+    let lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if lower {
+        Cow::Borrowed(host)
+    } else {
+        Cow::Owned(host.to_ascii_lowercase())
+    })
 }
 
 /// A target without its first segments; a trailing slash and the query stay.

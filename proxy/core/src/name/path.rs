@@ -155,6 +155,28 @@ impl Path {
             .map(Self::of)
     }
 
+    /// `/first` and these elements, in one allocation where they are short; `None` if one is empty.
+    pub(crate) fn below(first: &str, rest: &[&str]) -> Option<Self> {
+        let first = Element::new(first.as_bytes())?;
+        match rest {
+            [] => Some(Self(Some(Arc::new([first])))),
+            [only] => Some(Self(Some(Arc::new([
+                first,
+                Element::new(only.as_bytes())?,
+            ])))),
+            [second, third] => {
+                let (second, third) = (
+                    Element::new(second.as_bytes())?,
+                    Element::new(third.as_bytes())?,
+                );
+                Some(Self(Some(Arc::new([first, second, third]))))
+            }
+            more => Self::from_elements(
+                std::iter::once(&*first).chain(more.iter().map(|element| element.as_bytes())),
+            ),
+        }
+    }
+
     pub(super) fn of(elements: Vec<Element>) -> Self {
         if elements.is_empty() {
             Self(None)
