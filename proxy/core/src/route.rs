@@ -37,14 +37,37 @@ pub fn find<'c>(
     let service = service_of(name)?;
     let own = routes.get(&(namespace.to_owned(), service.clone()));
     own.or_else(|| {
-        let (host, port) = match service.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (service.as_str(), None),
-        };
-        let (short, elsewhere) = host.rsplit_once('.')?;
-        let short = port.map_or_else(|| short.to_owned(), |port| format!("{short}:{port}"));
-        routes.get(&(elsewhere.to_owned(), short))
+        let (namespace, short) = elsewhere(&service)?;
+        routes.get(&(namespace.to_owned(), short))
     })
+}
+
+/// Whether a document that names a service of its namespace is about a logical name, by the rules of [`find`].
+///
+/// ```
+/// use heddle_core::{name::Path, route::is_about};
+/// let name = |text| Path::parse(text).unwrap();
+/// assert!(is_about("bank", "accounts", "bank", &name("/svc/accounts")));
+/// assert!(is_about("bank", "accounts", "shop", &name("/svc/accounts.bank")));
+/// assert!(!is_about("bank", "accounts", "shop", &name("/svc/accounts")));
+/// ```
+pub fn is_about(namespace: &str, service: &str, caller_namespace: &str, name: &Path) -> bool {
+    let Some(name) = service_of(name) else {
+        return false;
+    };
+    (namespace == caller_namespace && service == name)
+        || elsewhere(&name).is_some_and(|(of, short)| of == namespace && short == service)
+}
+
+/// The reading of a service's name with a namespace in it, as (namespace, service).
+fn elsewhere(service: &str) -> Option<(&str, String)> {
+    let (host, port) = match service.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (service, None),
+    };
+    let (short, namespace) = host.rsplit_once('.')?;
+    let short = port.map_or_else(|| short.to_owned(), |port| format!("{short}:{port}"));
+    Some((namespace, short))
 }
 
 /// The part of a logical name below `/svc`, joined by `/`.

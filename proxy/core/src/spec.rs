@@ -317,6 +317,7 @@ impl<'s> Loading<'s> {
         let mut files = Vec::new();
         for item in items {
             match item.text() {
+                Some(_) if shape::number(item).is_some() => {}
                 Some(path) => self.named(path, item.place, folder, &mut files),
                 None => document::decode(item, &mut self.report, &mut collected),
             }

@@ -267,3 +267,60 @@ fn the_service_is_what_follows_svc() {
         );
     }
 }
+
+#[test]
+fn routes_are_found_by_namespace() {
+    let route = |namespace: &str, service: &str| {
+        let (documents, findings) = crate::spec::check_documents(
+            "r.yaml",
+            &format!(
+                "apiVersion: heddle.dev/v1alpha1\nkind: Route\nmetadata: {{name: r, namespace: {namespace}}}\n\
+                 spec: {{service: \"{service}\", rules: [{{to: x}}]}}"
+            ),
+        );
+        assert_eq!(findings, []);
+        (
+            (namespace.to_owned(), service.to_owned()),
+            documents.routes[0].clone(),
+        )
+    };
+    let routes = BTreeMap::from([
+        route("bank", "accounts"),
+        route("bank", "accounts:8080"),
+        route("shop", "accounts.bank.example"),
+        route("shop", "a/b"),
+    ]);
+    let rows = [
+        ("bank", "/svc/accounts", Some("accounts")),
+        ("shop", "/svc/accounts", None),
+        ("shop", "/svc/accounts.bank", Some("accounts")),
+        ("shop", "/svc/accounts.bank:8080", Some("accounts:8080")),
+        ("bank", "/svc/accounts:8080", Some("accounts:8080")),
+        ("bank", "/svc/accounts:81", None),
+        (
+            "shop",
+            "/svc/accounts.bank.example",
+            Some("accounts.bank.example"),
+        ),
+        ("bank", "/svc/accounts.bank.example", None),
+        ("shop", "/svc/a/b", Some("a/b")),
+        ("bank", "/other/accounts", None),
+    ];
+    for (namespace, name, expected) in rows {
+        let name = Path::parse(name).unwrap();
+        let found = find(&routes, namespace, &name);
+        assert_eq!(
+            found.map(|route| route.service.as_str()),
+            expected,
+            "{name} from {namespace}"
+        );
+        for (of, service) in routes.keys() {
+            let about = is_about(of, service, namespace, &name);
+            assert_eq!(
+                about,
+                Some(service.as_str()) == expected,
+                "{of}/{service} and {name} from {namespace}"
+            );
+        }
+    }
+}

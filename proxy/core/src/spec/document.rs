@@ -206,7 +206,7 @@ pub(super) fn cluster(spec: Fields<'_>, name: String, report: &mut Report) -> Cl
 pub(super) fn endpoints(items: &[Node], report: &mut Report) -> Vec<WrittenEndpoint> {
     let mut seen = HashSet::new();
     let mut endpoints = Vec::with_capacity(items.len());
-    let mut weight = 0.0;
+    let mut weights = Vec::with_capacity(items.len());
     for item in items {
         let Some((
             HostPort {
@@ -219,7 +219,7 @@ pub(super) fn endpoints(items: &[Node], report: &mut Report) -> Vec<WrittenEndpo
         else {
             continue;
         };
-        weight += own;
+        weights.push(own);
         if !seen.insert((format!("{host:?}"), port)) {
             report.add(
                 &codes::DUPLICATE_ENDPOINT,
@@ -244,10 +244,8 @@ pub(super) fn endpoints(items: &[Node], report: &mut Report) -> Vec<WrittenEndpo
             },
         });
     }
-    if let (Some(first), false) = (
-        items.first().filter(|_| !endpoints.is_empty()),
-        weight > 0.0,
-    ) {
+    let nothing = weights.len() == items.len() && weights.iter().all(|weight| *weight == 0.0);
+    if let Some(first) = items.first().filter(|_| nothing) {
         report.add(
             &codes::NO_WEIGHT,
             first.place,

@@ -79,6 +79,11 @@ impl Report {
         }
     }
 
+    /// Whether further findings would not be told, so that composing them is idle.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
     /// How many errors there are, those included that are not told.
     pub(super) fn errors(&self) -> usize {
         self.errors

@@ -186,4 +186,5 @@ fn every_example_is_without_findings() {
     assert!(count > 25, "{count}");
 }
 
+mod mistakes;
 mod whole;

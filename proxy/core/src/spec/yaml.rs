@@ -146,7 +146,8 @@ pub(super) fn place_within(source: &str, node: &Node, offset: usize) -> Place {
     let mut seen = 0;
     for (at, c) in raw.char_indices() {
         // An opening quote is no part of the text.
-        let counts = !c.is_whitespace() && !(at == 0 && scalar.quoted);
+        let is_text = at > 0 || !scalar.quoted;
+        let counts = is_text && !c.is_whitespace();
         seen += usize::from(counts);
         if counts && seen == ordinal && on_text {
             return place;

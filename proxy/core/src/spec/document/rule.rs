@@ -209,7 +209,7 @@ fn destinations(fields: Fields<'_>, report: &mut Report, into: &mut Collected) -
     }
     if destinations.len() == items.len()
         && !destinations.is_empty()
-        && destinations.iter().all(|to| to.weight <= 0.0)
+        && destinations.iter().all(|to| to.weight == 0.0)
     {
         report.add(
             &codes::NO_WEIGHT,

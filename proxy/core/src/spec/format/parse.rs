@@ -448,3 +448,6 @@ pub(in crate::spec) fn show(duration: Duration) -> String {
         n => format!("{n}ms"),
     }
 }
+
+#[cfg(test)]
+mod tests;

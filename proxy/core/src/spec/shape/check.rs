@@ -137,7 +137,12 @@ impl Checker<'_> {
 
     fn unknown_key(&mut self, key: &str, place: Place, object: &Object) {
         let known = object.fields.iter().map(|field| field.key);
-        let fix = match nearest(key, known.clone()) {
+        let near = if self.report.is_full() {
+            None
+        } else {
+            nearest(key, known.clone())
+        };
+        let fix = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!(
                 "remove it; the {} knows {}",
