@@ -217,7 +217,7 @@ impl Discovery {
 
     /// Keeps everything current until `shutdown`: asks DNS, watches the files' folder, drops what is unused.
     ///
-    /// To be called once; a second call has nothing to do and only waits.
+    /// To be called once; a second call only waits for its `shutdown`.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
         let inbox = self
             .inbox
@@ -232,7 +232,6 @@ impl Discovery {
             () = self.ask_dns(&mut inbox) => {}
             () = self.follow_files() => {}
         }
-        *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(inbox);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -61,9 +61,6 @@ async fn serve(options: &Options) -> Result<(), String> {
                 .map_err(|error| error.to_string())
         })
         .map_err(|refusal| refusal.to_string())?;
-    for warning in &watcher.status().warnings {
-        tracing::warn!("{warning}");
-    }
     let address = app.config().1.admin;
     let listener = TcpListener::bind(address).await.map_err(|error| {
         format!("the admin server cannot listen on {address}: {error}. Set `admin: {{listen: ADDRESS}}` to a free address, or stop the process that uses it")
@@ -131,9 +128,9 @@ async fn apply(
     let applied =
         tokio::task::spawn_blocking(move || app.apply(config).map_err(|error| error.to_string()))
             .await;
-    let generation = applied.map_err(|error| format!("applying failed: {error}"))??;
-    tracing::info!(generation, "configuration applied");
-    Ok(())
+    applied
+        .map_err(|error| format!("applying failed: {error}"))?
+        .map(|_generation| ())
 }
 
 /// Tells where everything is, once all of it is bound.

@@ -8,12 +8,16 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverConfig, ResolverOpts,
 };
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long the answer for one address family waits for the other's (RFC 8305 waits 50 ms before it connects;
@@ -35,10 +39,23 @@ pub(crate) trait Resolve: Send + Sync + 'static {
     fn ask(&self, question: &Question) -> BoxFuture<'static, Result<Answer, Failure>>;
 }
 
+/// Name servers that are asked; the C library stops at three.
+const SERVERS_MAX: usize = 8;
+
 /// hickory, without its cache: TTLs are kept by the caller.
+///
+/// There is one resolver a name server, because hickory's pool takes a server's "I failed" for the answer,
+/// while another server may know better, as the C library finds out.
 #[derive(Debug)]
 pub(crate) struct Hickory {
-    resolver: Result<TokioResolver, String>,
+    servers: Result<Arc<Servers>, String>,
+}
+
+#[derive(Debug)]
+struct Servers {
+    resolvers: Vec<TokioResolver>,
+    /// The server that answered last; it is asked first.
+    first: AtomicUsize,
     timeout: Duration,
 }
 
@@ -46,38 +63,49 @@ impl Hickory {
     /// A resolver of the configured servers, or of the system's. When the system's configuration cannot be
     /// read, every question fails and says so.
     pub(crate) fn new(dns: &Dns) -> Self {
-        let resolver = build(dns).map_err(|error| {
-            format!("the system's DNS configuration cannot be used ({error}); name the servers in `discovery.dns.servers`")
+        let servers = Servers::new(dns).map(Arc::new).map_err(|error| {
+            format!(
+                "the system's DNS configuration cannot be used ({error}); name the servers in `discovery.dns.servers`"
+            )
         });
-        Self {
-            resolver,
-            timeout: dns.timeout,
-        }
+        Self { servers }
     }
 }
 
-fn build(dns: &Dns) -> Result<TokioResolver, NetError> {
-    let mut builder = if dns.servers.is_empty() {
-        TokioResolver::builder_tokio()?
-    } else {
-        let servers = dns.servers.iter().map(name_server).collect();
-        TokioResolver::builder_with_config(
-            ResolverConfig::from_name_servers(servers),
-            TokioRuntimeProvider::default(),
-        )
-    };
-    tune(builder.options_mut(), dns);
-    builder.build()
-}
-
-fn tune(options: &mut ResolverOpts, dns: &Dns) {
-    // Ours is the only cache: two would add up their TTLs.
-    options.cache_size = 0;
-    // A lost datagram leaves time for a second one within the configured time for a question.
-    options.timeout = dns.timeout / 2;
-    options.attempts = 1;
-    // 0x20 (mixed case) makes answers harder to forge.
-    options.case_randomization = true;
+impl Servers {
+    fn new(dns: &Dns) -> Result<Self, NetError> {
+        let (config, mut options) = if dns.servers.is_empty() {
+            read_system_conf()?
+        } else {
+            let servers = dns.servers.iter().map(name_server).collect();
+            (
+                ResolverConfig::from_name_servers(servers),
+                ResolverOpts::default(),
+            )
+        };
+        let (domain, search, mut servers) = config.into_parts();
+        servers.truncate(SERVERS_MAX);
+        // Ours is the only cache: two would add up their TTLs.
+        options.cache_size = 0;
+        // All tries together fit the time for a question: several servers have one each, a lone one has two,
+        // since a datagram may be lost.
+        options.attempts = usize::from(servers.len() < 2);
+        options.timeout = dns.timeout / u32::try_from(servers.len().max(2)).unwrap_or(u32::MAX);
+        let resolver = |server| {
+            let config = ResolverConfig::from_parts(domain.clone(), search.clone(), vec![server]);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+                .with_options(options.clone())
+                .build()
+        };
+        Ok(Self {
+            resolvers: servers
+                .into_iter()
+                .map(resolver)
+                .collect::<Result<_, _>>()?,
+            first: AtomicUsize::new(0),
+            timeout: dns.timeout,
+        })
+    }
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -91,23 +119,15 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
 
 impl Resolve for Hickory {
     fn ask(&self, question: &Question) -> BoxFuture<'static, Result<Answer, Failure>> {
-        let resolver = match &self.resolver {
-            Ok(resolver) => Asking {
-                resolver: resolver.clone(),
-                timeout: self.timeout,
-            },
+        let servers = match &self.servers {
+            Ok(servers) => Arc::clone(servers),
             Err(why) => return Box::pin(future::ready(Err(Failure::Broken(why.clone())))),
         };
         match question.clone() {
-            Question::Addresses(host) => Box::pin(async move { resolver.addresses(&host).await }),
-            Question::Services(name) => Box::pin(async move { resolver.services(&name).await }),
+            Question::Addresses(host) => Box::pin(async move { servers.addresses(&host).await }),
+            Question::Services(name) => Box::pin(async move { servers.services(&name).await }),
         }
     }
-}
-
-struct Asking {
-    resolver: TokioResolver,
-    timeout: Duration,
 }
 
 /// The data of one type, with the smallest TTL on the way to it.
@@ -116,27 +136,37 @@ struct Found {
     ttl: Duration,
 }
 
-impl Asking {
+impl Servers {
     async fn lookup(&self, name: &str, kind: RecordType) -> Result<Found, Failure> {
-        let lookup = tokio::time::timeout(self.timeout, self.resolver.lookup(name, kind))
+        tokio::time::timeout(self.timeout, self.in_turn(name, kind))
             .await
-            .map_err(|_elapsed| Failure::Broken(format!("no answer within {:?}", self.timeout)))?
-            .map_err(|error| explain(&error))?;
-        let ttl = lookup
-            .answers()
-            .iter()
-            .map(|record| record.ttl)
-            .min()
-            .unwrap_or(0);
-        let data = lookup
-            .answers()
-            .iter()
-            .map(|record| record.data.clone())
-            .collect();
-        Ok(Found {
-            data,
-            ttl: Duration::from_secs(u64::from(ttl)),
-        })
+            .unwrap_or_else(|_elapsed| {
+                Err(Failure::Broken(format!(
+                    "no answer within {:?}",
+                    self.timeout
+                )))
+            })
+    }
+
+    /// Asks one server after the other until one can tell, be it that there is nothing.
+    async fn in_turn(&self, name: &str, kind: RecordType) -> Result<Found, Failure> {
+        let count = self.resolvers.len();
+        let first = self.first.load(Ordering::Relaxed);
+        let mut failure = Failure::Broken("no name server is configured".into());
+        for index in (first..first + count).map(|index| index % count) {
+            match self.resolvers[index]
+                .lookup(name, kind)
+                .await
+                .map_err(|error| explain(&error))
+            {
+                Err(broken @ Failure::Broken(_)) => failure = broken,
+                told => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return told.map(|lookup| found(&lookup));
+                }
+            }
+        }
+        Err(failure)
     }
 
     async fn family(&self, host: &str, kind: RecordType) -> Result<Answer, Failure> {
@@ -198,6 +228,24 @@ impl Asking {
         let asked = targets.iter().map(|(host, _, _)| self.addresses(host));
         let answers = future::join_all(asked).await;
         collect(found.ttl, &targets, answers)
+    }
+}
+
+fn found(lookup: &Lookup) -> Found {
+    let ttl = lookup
+        .answers()
+        .iter()
+        .map(|record| record.ttl)
+        .min()
+        .unwrap_or(0);
+    let data = lookup
+        .answers()
+        .iter()
+        .map(|record| record.data.clone())
+        .collect();
+    Found {
+        data,
+        ttl: Duration::from_secs(u64::from(ttl)),
     }
 }
 

@@ -316,3 +316,36 @@ async fn a_server_that_is_not_there_is_a_failure_within_the_time_for_a_question(
     assert!(answer.starts_with("broken: "), "{answer}");
     assert!(started.elapsed() < Duration::from_secs(3));
 }
+
+#[tokio::test]
+async fn another_server_answers_when_one_fails() {
+    let good = Zone::default();
+    good.set(
+        "a.test.example",
+        RecordType::A,
+        Reply::Records(vec![v4(1)], 9),
+    );
+    for reply in [
+        Reply::ServFail,
+        Reply::Refused,
+        Reply::Silence,
+        Reply::Garbage,
+    ] {
+        let sick = Zone::default();
+        sick.set("a.test.example", RecordType::A, reply.clone());
+        sick.set("a.test.example", RecordType::AAAA, reply.clone());
+        for order in [[&sick, &good], [&good, &sick]] {
+            let servers = vec![serve(order[0]).await, serve(order[1]).await];
+            let dns = Dns {
+                servers,
+                timeout: Duration::from_secs(1),
+                ..Dns::default()
+            };
+            let hickory = Hickory::new(&dns);
+            for _ in 0..5 {
+                let answer = addresses(&hickory, "a.test.example").await;
+                assert!(answer.starts_with("10.0.0.1 ttl 9"), "{answer}");
+            }
+        }
+    }
+}
