@@ -77,7 +77,8 @@ pub enum Ending {
 pub enum Verdict {
     /// [`success`](crate::accrual::EndpointHealth::success).
     Success,
-    /// [`failure`](crate::accrual::EndpointHealth::failure).
+    /// [`failure`](crate::accrual::EndpointHealth::failure), and for the load
+    /// [`PeakEwma::end_failed`](crate::ewma::PeakEwma::end_failed).
     Failure,
     /// [`ignorable`](crate::accrual::EndpointHealth::ignorable).
     Ignorable,

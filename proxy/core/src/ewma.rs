@@ -18,6 +18,15 @@ use std::time::Duration;
 /// It makes a new endpoint take one request and no further one before it has answered.
 pub const PENALTY: f64 = (i64::MAX >> 16) as f64;
 
+/// What a failed attempt counts as, at least, in nanoseconds: 100 ms.
+///
+/// An endpoint that fails at once looks fast; without this, peak EWMA sends it the more traffic the
+/// quicker it fails, until accrual ejects it, and for good where it fails too rarely for that. In the
+/// simulator a replica that fails every tenth request loses 97 % of the errors it caused, at the
+/// price of 4 % in the 99th percentile (ADR 0004). linkerd2 has the same idea, with 5 s, as an
+/// option; 100 ms is enough to be avoided and is made up for within a few decay times.
+pub const FAILURE_COST: u64 = 100_000_000;
+
 /// Marks an average that has seen no sample yet.
 const UNSET: u64 = u64::MAX;
 
@@ -132,6 +141,13 @@ impl PeakEwma {
     pub fn end(&self, started: Nanos, now: Nanos) {
         self.release();
         self.observe(now, now.saturating_sub(started));
+    }
+
+    /// A request that [`start`](Self::start)ed at `started` failed in a way that is the endpoint's
+    /// fault: at least [`FAILURE_COST`] is observed.
+    pub fn end_failed(&self, started: Nanos, now: Nanos) {
+        self.release();
+        self.observe(now, now.saturating_sub(started).max(FAILURE_COST));
     }
 
     /// A started request is over and says nothing about latency.
@@ -253,6 +269,21 @@ mod tests {
             cost.load(2 * MS),
             2.0 * MS as f64,
             "the first sample afterwards is taken whole"
+        );
+    }
+
+    #[test]
+    fn a_quick_failure_is_no_good_latency() {
+        let cost = peak();
+        cost.start();
+        cost.end_failed(0, MS);
+        assert_eq!((cost.pending(), cost.load(MS)), (0, FAILURE_COST as f64));
+        cost.start();
+        cost.end_failed(MS, 1001 * MS);
+        assert_eq!(
+            cost.load(1001 * MS),
+            1000.0 * MS as f64,
+            "a slow failure counts in full"
         );
     }
 

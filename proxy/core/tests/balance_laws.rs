@@ -338,6 +338,25 @@ fn the_less_loaded_of_two_is_picked_and_the_worst_never() {
 }
 
 #[test]
+fn ejected_endpoints_do_not_hand_their_pairs_to_the_worst() {
+    let mut nodes = replicas(4);
+    nodes[1].load = 100.0;
+    nodes[2..]
+        .iter_mut()
+        .for_each(|node| node.status = Status::Busy);
+    let counts = counts(
+        &mut picker(&BalancerKind::default(), &nodes),
+        &nodes,
+        10_000,
+        3,
+    );
+    assert!(
+        counts[1] < 1_000,
+        "two of four are open, and the worse of them is picked: {counts:?}"
+    );
+}
+
+#[test]
 fn an_endpoint_due_for_its_probe_is_picked_whatever_its_load() {
     let mut nodes = replicas(2);
     (

@@ -20,6 +20,8 @@ pub(crate) struct Contender {
     pub(crate) accrual: Option<Accrual>,
     /// What an endpoint without history is taken to need.
     default_rtt: Option<Duration>,
+    /// Whether a failure costs more than its time.
+    failure_cost: bool,
 }
 
 impl Contender {
@@ -32,6 +34,7 @@ impl Contender {
             },
             accrual: Some(Accrual::default()),
             default_rtt: None,
+            failure_cost: true,
         };
         let aperture = BalancerKind::Aperture {
             low_load: 0.5,
@@ -53,6 +56,13 @@ impl Contender {
                 )
             },
             Self {
+                failure_cost: false,
+                ..heddle(
+                    "ewma as Finagle's",
+                    BalancerKind::P2cPeakEwma { decay: DECAY },
+                )
+            },
+            Self {
                 // tower::load::PeakEwma with linkerd2's parameters: a default latency in place of a
                 // penalty, no ejection, no slow start.
                 balancer: Balancer {
@@ -61,6 +71,7 @@ impl Contender {
                 },
                 accrual: None,
                 default_rtt: Some(Duration::from_millis(30)),
+                failure_cost: false,
                 ..heddle(
                     "tower's peak-ewma",
                     BalancerKind::P2cPeakEwma { decay: DECAY },
@@ -76,6 +87,7 @@ pub(crate) struct Endpoint {
     cost: PeakEwma,
     health: EndpointHealth,
     accrual: Option<Accrual>,
+    failure_cost: bool,
     slow_start: Duration,
     identity: u64,
     locality: Locality,
@@ -91,6 +103,7 @@ impl Endpoint {
             cost,
             health: EndpointHealth::new(0),
             accrual: contender.accrual.clone(),
+            failure_cost: contender.failure_cost,
             slow_start: contender.balancer.slow_start,
             identity: mix64(id),
             locality: Locality::default(),
@@ -118,8 +131,9 @@ impl Endpoint {
         set: &SetHealth,
         rng: &mut Xoshiro,
     ) {
+        let verdict = classify::charge(ending, None);
         if let Some(rules) = &self.accrual {
-            match classify::charge(ending, None) {
+            match verdict {
                 classify::Verdict::Success => {
                     if self.health.success(now, rules, set) {
                         self.cost.forget();
@@ -129,7 +143,11 @@ impl Endpoint {
                 classify::Verdict::Ignorable => self.health.ignorable(now),
             }
         }
-        self.cost.end(started, now);
+        if self.failure_cost && verdict == classify::Verdict::Failure {
+            self.cost.end_failed(started, now);
+        } else {
+            self.cost.end(started, now);
+        }
     }
 }
 

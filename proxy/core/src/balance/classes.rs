@@ -138,29 +138,44 @@ impl Classes {
 }
 
 impl Class {
-    /// The power of two choices.
+    /// The power of two choices, among open endpoints: where one of a pair is not open, the other
+    /// waits for a second open one to be compared with. Finagle takes it at once, which hands a bad
+    /// endpoint the traffic of all pairs that it forms with ejected ones.
     fn of_two<N: Node>(&self, view: &View<'_, N>, rng: &mut impl Rng) -> Choice {
         let n = self.members.len();
         let mut best = view.choice(self.members[0]);
-        if n == 1 {
-            return best;
-        }
-        for effort in 0..EFFORT {
+        let mut waiting: Option<Choice> = None;
+        for _ in 0..if n == 1 { 0 } else { EFFORT } {
             let (a, b) = two(n, rng);
-            let (chosen, other) =
-                view.better(view.choice(self.members[a]), view.choice(self.members[b]));
-            best = if effort == 0 { chosen } else { best.or(chosen) };
-            if chosen.grade < Grade::Fresh {
-                continue;
-            }
+            let (a, b) = (view.choice(self.members[a]), view.choice(self.members[b]));
+            let (better, worse) = view.better(a, b);
+            let (chosen, other) = match waiting {
+                _ if better.grade < Grade::Fresh => {
+                    best = if best.grade <= better.grade {
+                        better
+                    } else {
+                        best
+                    };
+                    continue;
+                }
+                _ if worse.grade == Grade::Fresh => (better, worse),
+                Some(before) if before.index != better.index => view.better(before, better),
+                _ if n == 2 => return better,
+                _ => {
+                    waiting = Some(better);
+                    continue;
+                }
+            };
             if !self.passes_over(chosen, view, rng) {
                 return chosen;
             }
-            let older =
-                view.nodes[other.index].ramp(view.now) > view.nodes[chosen.index].ramp(view.now);
-            if older && other.grade == Grade::Fresh {
+            if view.nodes[other.index].ramp(view.now) > view.nodes[chosen.index].ramp(view.now) {
                 return other;
             }
+            waiting = waiting.or(Some(chosen));
+        }
+        if let Some(open) = waiting {
+            return open;
         }
         let start = rng.below(n);
         view.scan((start..start + n).map(|at| self.members[at % n]), best)
