@@ -53,6 +53,8 @@ pub trait Running: Send + Sync + 'static {
     fn ready(&self) -> Result<(), String>;
     /// The running configuration and the last load.
     fn config(&self) -> ConfigView;
+    /// Brings up to date the gauges that nobody keeps; called before metrics are shown.
+    fn refresh_gauges(&self);
     /// The replica sets in use, in order of their ids.
     fn clusters(&self) -> Vec<SetView>;
     /// One replica set, by its bound id.

@@ -258,6 +258,11 @@ impl App {
         joined.await.ok();
     }
 
+    /// Brings up to date the gauges that nobody keeps, before metrics are shown.
+    pub fn refresh_gauges(&self) {
+        self.shared.refresh_gauges();
+    }
+
     /// Every replica set in use, with its endpoints as the balancers see them.
     pub fn sets(&self) -> Vec<SetView> {
         let now = crate::clock::now();

@@ -20,15 +20,14 @@ pub use latency::{BUCKETS, Latency};
 pub use listener::ListenerMetrics;
 pub use process::{CacheMetrics, CachesMetrics, ConfigMetrics, DiscoveryMetrics};
 pub use service::ServiceMetrics;
-pub use set::{EndpointMetrics, SetMetrics};
+pub use set::SetMetrics;
 
 use family::Families;
 use prometheus::TextEncoder;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A name that nobody has held for this long is no longer exposed. Default of linkerd2's proxy.
@@ -50,7 +49,6 @@ struct Held {
     listeners: HashMap<Box<str>, Arc<ListenerMetrics>>,
     services: HashMap<(Box<str>, Box<str>), Slot<ServiceMetrics>>,
     sets: HashMap<Box<str>, Slot<SetMetrics>>,
-    endpoints: HashMap<(Box<str>, SocketAddr), Weak<EndpointMetrics>>,
 }
 
 /// A handle, and since when it has been seen to be held by nobody else.
@@ -145,17 +143,6 @@ impl Metrics {
         Arc::clone(&slot.handle)
     }
 
-    /// The numbers of an endpoint of a replica set; they live as long as somebody holds them.
-    pub fn endpoint(&self, id: &str, address: SocketAddr) -> Arc<EndpointMetrics> {
-        let mut held = self.held();
-        let slot = held.endpoints.entry((id.into(), address)).or_default();
-        slot.upgrade().unwrap_or_else(|| {
-            let handle = Arc::new(EndpointMetrics::default());
-            *slot = Arc::downgrade(&handle);
-            handle
-        })
-    }
-
     /// Counts what a bound of the whole proxy refused.
     pub fn refused(&self, reason: &'static str) {
         self.process.refused.inc(reason);
@@ -193,7 +180,6 @@ impl Metrics {
         let mut held = self.held();
         self.sweep_services(&mut held, now, idle);
         self.sweep_sets(&mut held, now, idle);
-        held.endpoints.retain(|_, handle| handle.strong_count() > 0);
     }
 
     /// Name, kind and labels of every metric.

@@ -205,6 +205,10 @@ impl Running for Face {
         }
     }
 
+    fn refresh_gauges(&self) {
+        self.app.refresh_gauges();
+    }
+
     fn clusters(&self) -> Vec<SetView> {
         self.app.sets()
     }

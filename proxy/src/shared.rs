@@ -144,6 +144,24 @@ impl Shared {
         service
     }
 
+    /// Brings the gauges up to date that change with time alone, or that are cheaper to read than to keep.
+    pub(crate) fn refresh_gauges(&self) {
+        let now = crate::clock::now();
+        for service in lock(&self.services).values() {
+            let tokens = service
+                .budget
+                .as_ref()
+                .map_or(0, |budget| budget.balance(now));
+            let gauge = &service.metrics.retry_budget_balance;
+            gauge.set(i64::try_from(tokens).unwrap_or(i64::MAX));
+        }
+        for set in lock(&self.sets).values() {
+            set.metrics
+                .endpoints_ejected
+                .set(set.health.ejected() as i64);
+        }
+    }
+
     /// Forgets what only this registry still holds.
     pub(crate) fn sweep(&self) {
         lock(&self.services).retain(|_, service| Arc::strong_count(service) > 1);

@@ -46,7 +46,7 @@ pub struct EndpointView {
     pub ejected_ms: Option<u64>,
     /// Peak EWMA of latency in milliseconds; `None` before the first answer.
     pub ewma_ms: Option<f64>,
-    /// The number that the balancer compares; less is better.
+    /// What peak EWMA balancing compares, less is better: nanoseconds of latency times one more than the attempts in flight.
     pub load: f64,
     /// Attempts in flight now.
     pub in_flight: u64,

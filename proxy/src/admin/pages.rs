@@ -92,7 +92,10 @@ pub(super) fn answer<B>(state: &AdminState, request: &Request<B>) -> Answer {
             Err(reason) => answer::text(StatusCode::SERVICE_UNAVAILABLE, reason),
         },
         "/live" => answer::text(StatusCode::OK, "live"),
-        "/metrics" => answer::of(StatusCode::OK, answer::EXPOSITION, state.metrics.render()),
+        "/metrics" => {
+            state.proxy.refresh_gauges();
+            answer::of(StatusCode::OK, answer::EXPOSITION, state.metrics.render())
+        }
         "/config" if json => answer::json(&text::config_json(&state.proxy.config())),
         "/config" => answer::text(StatusCode::OK, text::config(&state.proxy.config())),
         "/clusters" if json => answer::json(&text::clusters_json(&state.proxy.clusters())),

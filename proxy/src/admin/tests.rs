@@ -20,6 +20,7 @@ discovery: {static: {accounts: [127.0.0.1:9001]}}
 
 /// A proxy that is whatever the test says.
 struct Fake {
+    metrics: Arc<Metrics>,
     config: Arc<ProxyConfig>,
     ready: Mutex<Result<(), String>>,
     refused: Mutex<Option<Refused>>,
@@ -39,6 +40,10 @@ impl Running for Fake {
             warnings: Vec::new(),
             refused: self.refused.lock().unwrap().clone(),
         }
+    }
+
+    fn refresh_gauges(&self) {
+        self.metrics.discovery().replica_sets.set(77);
     }
 
     fn clusters(&self) -> Vec<SetView> {
@@ -94,7 +99,9 @@ struct Server {
 }
 
 async fn server() -> Server {
+    let metrics = Metrics::new(100);
     let proxy = Arc::new(Fake {
+        metrics: Arc::clone(&metrics),
         config: Arc::new(explain::tests::config(YAML)),
         ready: Mutex::new(Ok(())),
         refused: Mutex::new(None),
@@ -103,7 +110,7 @@ async fn server() -> Server {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let state = Arc::new(AdminState {
-        metrics: Metrics::new(100),
+        metrics,
         proxy: proxy.clone(),
     });
     let (stop, stopped) = oneshot::channel();
@@ -176,7 +183,7 @@ async fn each_page_answers_as_it_should() {
             "",
             200,
             "text/plain; version=0.0.4",
-            "# TYPE heddle_build_info gauge",
+            "heddle_replica_sets 77",
         ),
         (
             "GET",

@@ -1,8 +1,8 @@
-//! What is counted for each replica set and each of its endpoints.
+//! What is counted for each replica set. Numbers of single endpoints are at `/clusters` only: as series there would be
+//! too many.
 
 use super::family::{Counter, Families, Family, Gauge, OVERFLOW, Reasons};
 use super::latency::Latency;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Handles of one replica set. Everything here counts attempts, of which a request may make several.
@@ -58,28 +58,6 @@ impl SetMetrics {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         self.updated.set(i64::try_from(seconds).unwrap_or(i64::MAX));
-    }
-}
-
-/// Numbers of one endpoint, shown by `/clusters`; they are not exposed as series, of which there would be too many.
-#[derive(Debug, Default)]
-pub struct EndpointMetrics {
-    /// Attempts sent to it.
-    pub requests: AtomicU64,
-    /// Those that failed.
-    pub failures: AtomicU64,
-    /// Connections open to it now.
-    pub connections: AtomicI64,
-}
-
-impl EndpointMetrics {
-    /// Counts an attempt, and whether it failed.
-    #[inline]
-    pub fn attempt(&self, failed: bool) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        if failed {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 

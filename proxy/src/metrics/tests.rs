@@ -244,30 +244,6 @@ fn room_of_idle_names_is_given_away() {
 }
 
 #[test]
-fn endpoints_are_shared_while_held() {
-    let metrics = Metrics::new(5);
-    let address: SocketAddr = ([127, 0, 0, 1], 80).into();
-    let first = metrics.endpoint("/#/static/a", address);
-    first.attempt(true);
-    assert!(Arc::ptr_eq(
-        &first,
-        &metrics.endpoint("/#/static/a", address)
-    ));
-    assert!(!Arc::ptr_eq(
-        &first,
-        &metrics.endpoint("/#/static/b", address)
-    ));
-    drop(first);
-    assert_eq!(
-        metrics
-            .endpoint("/#/static/a", address)
-            .requests
-            .load(Ordering::Relaxed),
-        0
-    );
-}
-
-#[test]
 fn the_document_lists_what_is_registered() {
     let cell = |text: &str| text.trim().trim_matches('`').to_owned();
     let rows = include_str!("../../../docs/metrics.md")
