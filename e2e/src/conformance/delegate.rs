@@ -250,6 +250,11 @@ fn rewriting_namers(rewriters: &Value) -> Result<Vec<(Path, Kind)>, Outcome> {
         Value::Array(list) => list
             .iter()
             .map(|one| {
+                if let Some([Value::String(prefix), tree]) = one.as_array().map(|pair| &pair[..]) {
+                    let prefix = Path::parse(prefix)
+                        .map_err(|error| Outcome::Malformed(error.to_string()))?;
+                    return Ok((prefix, constant(tree)?));
+                }
                 let tree = ["tree", "dst", "name", "to"]
                     .iter()
                     .find_map(|name| one.get(*name));

@@ -58,9 +58,20 @@ fn counterpart(kind: &str, input: &Value, request: &Request) -> Result<Identifie
                 consume: false,
             })
         }
-        "io.l5d.header.path" => Err(Outcome::Skipped(format!(
-            "{kind} of a header or without segments"
-        ))),
+        "io.l5d.header.path" => match header().filter(|_| segments.is_none()) {
+            // The same but for targets, whose query and last slash linkerd leaves out.
+            Some(name)
+                if !request
+                    .headers
+                    .iter()
+                    .any(|(known, value)| *known == name && value.contains(['?', ' '])) =>
+            {
+                Ok(Identifier::Header(name))
+            }
+            _ => Err(Outcome::Skipped(format!(
+                "{kind} with segments of a header, or without any"
+            ))),
+        },
         "io.l5d.path" => {
             let segments = segments.unwrap_or(1);
             if segments < 1 {
