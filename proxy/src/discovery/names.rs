@@ -1,6 +1,6 @@
 //! An immutable snapshot of every name that discovery knows, as a namer.
 
-use super::recipe;
+use super::recipe::{self, Named, Part};
 use super::replica_set::ReplicaSet;
 use heddle_core::Nanos;
 use heddle_core::name::{Found, Lookup, NameTree, Namer, Path, utility};
@@ -195,15 +195,27 @@ impl Names {
             })),
             Some(Standing::Pending) => Lookup::Pending,
             Some(Standing::Neg) => Lookup::NEG,
-            None if !matches!(recipe::of_name(&id), Some(Ok(_))) => Lookup::NEG,
-            None if self.table.full => Lookup::Failed(format!(
+            None => self.unasked(id, path.drop(taken)),
+        }
+    }
+
+    /// A name for DNS that is not in the table.
+    fn unasked(&self, id: Path, residual: Path) -> Lookup {
+        match recipe::of_name(&id) {
+            // A literal address is an answer by itself, and nobody would ever tell of another.
+            Some(Ok(Named {
+                part: Part::Literal(_),
+                ..
+            })) => Lookup::Tree(NameTree::Leaf(Found::Bound { id, residual })),
+            Some(Ok(_)) if self.table.full => Lookup::Failed(format!(
                 "{id} is not looked up: all {} DNS names that are kept are in use",
                 super::NAMES_MAX
             )),
-            None => {
+            Some(Ok(_)) => {
                 self.asking.ask(id);
                 Lookup::Pending
             }
+            Some(Err(_)) | None => Lookup::NEG,
         }
     }
 

@@ -319,7 +319,11 @@ impl State {
         }
         if self.named >= self.names_max && !self.make_room() {
             if !std::mem::replace(&mut self.full, true) {
-                self.changes.table = true;
+                // Who waits for a name that was asked for is told.
+                self.changes = Changes {
+                    table: true,
+                    bindings: true,
+                };
                 self.events.push(Event::Full);
             }
             return None;

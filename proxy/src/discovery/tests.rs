@@ -299,6 +299,18 @@ async fn literal_addresses_need_no_question_and_inet_names_wait_in_their_set() {
             &discovery.replica_set(&path(id)).unwrap()
         ));
     }
+    for name in [
+        "/#/dns/localhost/80/rest",
+        "/#/dns/10.0.0.6/80/rest",
+        "/#/dns/10.0.0.5/1/rest",
+    ] {
+        let bound = Lookup::bound(&path(name), 4);
+        assert_eq!(
+            discovery.namer().lookup(&path(name)),
+            bound,
+            "{name} never waits"
+        );
+    }
     assert_eq!(script.asked(), 0);
     script.good("a.example", &[1], 5);
     let set = discovery
@@ -437,6 +449,12 @@ async fn names_and_questions_are_bounded_and_the_unused_make_room() {
     );
 
     drop(held);
+    seconds(6).await;
+    assert_eq!(
+        discovery.namer().lookup(&new),
+        Lookup::Pending,
+        "there is room again, and a look-up finds it"
+    );
     for name in rest {
         assert!(discovery.replica_set(&path(name)).is_some());
         assert_eq!(

@@ -32,6 +32,14 @@ impl State {
         for id in unused {
             self.remove(&id);
         }
+        let unheld = |entry: &Entry| entry.origin == Origin::Named && !entry.shared.held();
+        if self.full && self.entries.values().any(unheld) {
+            self.full = false;
+            self.changes = Changes {
+                table: true,
+                bindings: true,
+            };
+        }
     }
 
     /// Drops the named set that has been unused for longest, rather one without an answer.
