@@ -1,6 +1,7 @@
 //! `heddle`: the mesh's one binary. Each subcommand is a few lines over a library.
 
 mod bind;
+mod check;
 mod demo;
 mod explain;
 mod names;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the data plane
     Proxy(proxy::Args),
+    /// Tell every mistake in configuration files
+    Check(check::Args),
     /// Print what a name binds to
     Bind(bind::Args),
     /// Explain where a request goes, step by step
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     log_to_stderr();
     match Cli::parse().command {
         Command::Proxy(args) => proxy::run(args),
+        Command::Check(args) => check::run(args),
         Command::Bind(args) => bind::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Demo(args) => demo::run(args),
