@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 16;
 
 /// Check proxy files, rule files and folders of them; exits 1 when there is an error.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Proxy files, rule files, or folders whose `.yaml` and `.yml` files are checked.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -33,7 +33,7 @@ enum Format {
 }
 
 /// Prints every finding. Warnings alone are success.
-pub fn run(args: Args) -> ExitCode {
+pub(crate) fn run(args: Args) -> ExitCode {
     let mut files = Vec::new();
     for path in &args.files {
         let before = files.len();
