@@ -169,14 +169,14 @@ where
     match protocol {
         Detected::Http1 | Detected::Http2 => {
             if protocol == Detected::Http2 {
-                conn.state.enter(Phase::Busy);
+                conn.state.enter(Phase::Tunnel);
             }
             let io = Io::downstream(stream, prefix, conn.state.clone());
             serve(conn, io, protocol).await;
         }
         Detected::Opaque | Detected::NeedMore => match opaque_to {
             Some(entry) if listener.spec.protocol != ListenProtocol::Http => {
-                conn.state.enter(Phase::Busy);
+                conn.state.enter(Phase::Tunnel);
                 let mut io = Io::downstream(stream, prefix, conn.state.clone());
                 tcp::forward(&conn, &entry, &mut io).await;
             }

@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
 
 /// What a downstream connection is doing, as far as time-outs care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +21,10 @@ pub(crate) enum Phase {
     Idle = 0,
     /// Bytes of a head have arrived, the head is not complete.
     Head = 1,
-    /// A request is in flight, or the connection is a tunnel.
+    /// A request is in flight.
     Busy = 2,
+    /// Bytes both ways: an upgrade, a `CONNECT`, or an opaque protocol.
+    Tunnel = 3,
 }
 
 /// Shared by a connection's bytes, its requests and the worker's sweeper. Atomics only because
@@ -92,7 +96,8 @@ impl ConnState {
         let phase = match self.phase.load(Relaxed) {
             0 => Phase::Idle,
             1 => Phase::Head,
-            _ => Phase::Busy,
+            2 => Phase::Busy,
+            _ => Phase::Tunnel,
         };
         (phase, self.since.load(Relaxed))
     }
@@ -126,6 +131,10 @@ impl ConnState {
 /// Interim responses waiting to be written; more are dropped.
 const MAX_INTERIM: usize = 64;
 
+/// How long a caller that has finished its half is still taken for one that waits for its answer.
+/// HTTP/1 cannot tell it from one that is gone; afterwards its request is cancelled.
+const HALF_CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A connection whose first bytes may have been read already.
 #[derive(Debug)]
 pub(crate) struct Io<S = TcpStream> {
@@ -133,6 +142,8 @@ pub(crate) struct Io<S = TcpStream> {
     prefix: Bytes,
     state: Option<Arc<ConnState>>,
     interim: Bytes,
+    /// Running since the caller finished its half while a request was in flight.
+    half_closed: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
@@ -143,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             prefix,
             state: Some(state),
             interim: Bytes::new(),
+            half_closed: None,
         }
     }
 
@@ -153,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             prefix: Bytes::new(),
             state: None,
             interim: Bytes::new(),
+            half_closed: None,
         }
     }
 
@@ -198,13 +211,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {
             buf.put_slice(&first);
             return Poll::Ready(Ok(()));
         }
+        let this = &mut *self;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(state) = &self.state
-            && buf.filled().len() > before
-            && state.phase.load(Relaxed) == Phase::Idle as u8
-        {
-            state.enter(Phase::Head);
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let Some(state) = &this.state else {
+            return Poll::Ready(Ok(()));
+        };
+        let phase = state.phase.load(Relaxed);
+        if buf.filled().len() > before {
+            if phase == Phase::Idle as u8 {
+                state.enter(Phase::Head);
+            }
+        } else if phase == Phase::Busy as u8 && buf.remaining() > 0 {
+            let patience = this
+                .half_closed
+                .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSE_PATIENCE)));
+            ready!(patience.as_mut().poll(cx));
         }
         Poll::Ready(Ok(()))
     }

@@ -286,7 +286,7 @@ impl Worker {
             let limits = connection.listener.running.borrow().spec.limits;
             let (phase, since) = connection.state.phase();
             let limit = match phase {
-                Phase::Busy => continue,
+                Phase::Busy | Phase::Tunnel => continue,
                 Phase::Head => limits.header_timeout,
                 Phase::Idle => limits.idle,
             };

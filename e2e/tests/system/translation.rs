@@ -167,7 +167,7 @@ async fn a_broken_answer_of_an_http_1_server_resets_the_stream() {
     assert_eq!(echo.status(), 404);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reset_stream_ends_the_connection_of_an_http_1_client() {
     let server = StreamServer::start(|mut call| async move {
         let mut body = call
@@ -214,7 +214,7 @@ async fn a_client_of_one_version_that_leaves_cancels_the_other() {
     until("the connection is given up", || echo.cancelled() == 2).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_request_has_no_body_in_either_direction() {
     let server = StreamServer::start(|mut call| async move {
         let response = http::Response::builder()

@@ -73,6 +73,11 @@ impl SetHealth {
             .fetch_update(Relaxed, Relaxed, |ejected| ejected.checked_sub(1));
     }
 
+    /// Whether no more than one endpoint is in use.
+    fn is_last(&self) -> bool {
+        self.ejected() + 1 >= self.total()
+    }
+
     fn all_ejected(&self) -> bool {
         self.ejected() >= self.total()
     }
@@ -269,6 +274,9 @@ impl EndpointHealth {
         let cause = match Phase::unpack(word) {
             Phase::Alive(_) => {
                 let cause = self.count_failure(now, rules)?;
+                if cause == Cause::SuccessRate && set.is_last() {
+                    return None; // half of something is better than all of nothing
+                }
                 if !set.eject(rules.max_ejected_percent) {
                     return None; // over the floor: stays in use, and is judged again at its next failure
                 }

@@ -355,6 +355,9 @@ fn failed(charge: Charge, failure: SendFailure) -> Failure {
                     (Outcome::RefusedStream, Verdict::Nothing)
                 }
                 SendError::Refused(_) => (Outcome::RefusedStream, Verdict::Failure),
+                // Closed while idle, most likely, and our request crossed it on the way. An endpoint
+                // that resets on purpose shows it on the fresh connection that comes next.
+                SendError::Reset(_) if reused => (Outcome::Reset { reused }, Verdict::Nothing),
                 SendError::Reset(_) | SendError::Protocol(_) => {
                     (Outcome::Reset { reused }, Verdict::Failure)
                 }

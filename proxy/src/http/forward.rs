@@ -170,6 +170,11 @@ fn origin_form(uri: &Uri, method: &Method) -> Uri {
     let target = match uri.path_and_query() {
         // `OPTIONS http://host` without a path means the server itself (RFC 9112 section 3.2.4).
         Some(target) if method == Method::OPTIONS && target.as_str() == "*" => "*",
+        Some(target) if target.as_str().starts_with('?') => {
+            return format!("/{target}")
+                .parse()
+                .unwrap_or_else(|_| Uri::from_static("/"));
+        }
         Some(target) => target.as_str(),
         None => "/",
     };

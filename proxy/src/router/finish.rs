@@ -7,6 +7,7 @@ use super::plan::Plan;
 use crate::client::{Attempted, Lease, Verdict};
 use crate::clock;
 use crate::http::{Finished, ResponseBody, grpc_status, response_head, splice};
+use crate::io::Phase;
 use heddle_core::classify::{self, Class};
 use heddle_core::config::Rule;
 use heddle_core::retry::Outcome;
@@ -71,6 +72,7 @@ pub(super) fn finish(
             HeaderValue::from_static("upgrade"),
         );
         head.headers.entry(http::header::UPGRADE).or_insert(token);
+        exchange.conn.state.enter(Phase::Tunnel);
         let started = exchange.started;
         tokio::task::spawn_local(async move {
             let verdict = tunnel(upstream, downstream).await;

@@ -11,7 +11,7 @@ use crate::shared::RunningListener;
 use crate::worker::Worker;
 use heddle_core::answer::Kind;
 use heddle_core::config::Rule;
-use http::header::{CONTENT_LENGTH, HOST, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode, Version};
@@ -53,6 +53,13 @@ pub(super) fn check(parts: &Parts) -> Result<(), Error> {
         .is_some_and(|authority| authority.as_str().contains('@'))
     {
         return bad("the authority carries user information");
+    }
+    let expectation = headers.get(EXPECT).map(HeaderValue::as_bytes);
+    if expectation.is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Error::new(
+            Kind::Refused(417),
+            "the only expectation understood is 100-continue",
+        ));
     }
     if headers.contains_key(TRANSFER_ENCODING) {
         if headers.contains_key(CONTENT_LENGTH) {
