@@ -171,7 +171,7 @@ fn origin_form(uri: &Uri, method: &Method) -> Uri {
         // `OPTIONS http://host` without a path means the server itself (RFC 9112 section 3.2.4).
         Some(target) if method == Method::OPTIONS && target.as_str() == "*" => "*",
         Some(target) if target.as_str().starts_with('?') => {
-            return format!("/{target}")
+            return format!("/{}", target.as_str())
                 .parse()
                 .unwrap_or_else(|_| Uri::from_static("/"));
         }
