@@ -246,3 +246,17 @@ fn all_replicas_gone_and_back() {
     });
     drop(back);
 }
+
+#[test]
+fn a_request_that_has_passed_a_hundred_proxies_is_in_a_loop() {
+    let echo = Echo::start(NAME);
+    let proxy = Proxy::start(&Setup::new().replicas(NAME, &[echo.address()]));
+    for (hops, status) in [(99, 200), (100, 400)] {
+        let via = vec!["1.1 heddle"; hops].join(", ");
+        let answer = ask(
+            &proxy,
+            format!("GET / HTTP/1.1\r\nhost: echo\r\nvia: {via}\r\n\r\n"),
+        );
+        assert_eq!(answer.status(), status, "{hops} hops: {answer:?}");
+    }
+}

@@ -11,12 +11,17 @@ use crate::shared::RunningListener;
 use crate::worker::Worker;
 use heddle_core::answer::Kind;
 use heddle_core::config::Rule;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use heddle_core::headers as decide;
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, LOCATION, TRANSFER_ENCODING, VIA};
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use std::rc::Rc;
+
+/// Proxies that a request may have passed, by its `Via`. Real call graphs are a few hops deep; linkerd's
+/// `maxCallDepth` of 1000 would let one looping request occupy a thousand connections.
+const MAX_HOPS: usize = 100;
 
 /// Refuses what could be understood in two ways: several or unreadable hosts, two framings.
 pub(super) fn check(parts: &Parts) -> Result<(), Error> {
@@ -53,6 +58,18 @@ pub(super) fn check(parts: &Parts) -> Result<(), Error> {
         .is_some_and(|authority| authority.as_str().contains('@'))
     {
         return bad("the authority carries user information");
+    }
+    if headers.contains_key(VIA) {
+        let hops: Vec<&[u8]> = headers
+            .get_all(VIA)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
+        if decide::list_length(&hops) >= MAX_HOPS {
+            return bad(
+                "the request has passed too many proxies: names that lead back to the proxy make a loop",
+            );
+        }
     }
     let expectation = headers.get(EXPECT).map(HeaderValue::as_bytes);
     if expectation.is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
