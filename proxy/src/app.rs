@@ -295,7 +295,10 @@ impl App {
                             .and_then(|s| s.health.ejected_until())
                             .map(|until| until.saturating_sub(now) / 1_000_000),
                         ewma_ms: ewma.map(|nanos| nanos / 1e6),
-                        load: shared.map_or(0.0, |s| s.ewma.load(now)),
+                        load: shared.map_or(0.0, |s| match balancer {
+                            "p2c-peak-ewma" => s.ewma.load(now),
+                            _ => f64::from(s.ewma.pending()),
+                        }),
                         in_flight: count(&|s| u64::from(s.ewma.pending())),
                         requests: count(&|s| s.requests.load(Ordering::Relaxed)),
                         failures: count(&|s| s.failures.load(Ordering::Relaxed)),

@@ -61,7 +61,8 @@ where
             Err(error) => Err(error),
         };
         match opened {
-            Ok((_open, mut upstream)) => {
+            Ok((mut open, mut upstream)) => {
+                open.opened();
                 // Connecting is all that a tunnel says of an endpoint's latency.
                 charge.report(Verdict::Success);
                 entry.service.metrics.in_flight.inc();

@@ -47,6 +47,7 @@ impl std::fmt::Display for ConnectError {
 pub(crate) struct OpenGuard {
     set: Arc<SetShared>,
     endpoint: Arc<EndpointShared>,
+    open: bool,
 }
 
 impl OpenGuard {
@@ -63,19 +64,28 @@ impl OpenGuard {
                 "the replica set's cap on connections is reached",
             ));
         }
-        endpoint.connections.fetch_add(1, Relaxed);
-        set.metrics.connections_opened.inc();
-        set.metrics.connections_open.inc();
         Ok(Self {
             set: set.clone(),
             endpoint: endpoint.clone(),
+            open: false,
         })
+    }
+
+    /// The connection stands.
+    pub(crate) fn opened(&mut self) {
+        self.open = true;
+        self.endpoint.connections.fetch_add(1, Relaxed);
+        self.set.metrics.connections_opened.inc();
+        self.set.metrics.connections_open.inc();
     }
 }
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.set.connections.fetch_sub(1, Relaxed);
+        if !self.open {
+            return;
+        }
         self.endpoint.connections.fetch_sub(1, Relaxed);
         self.set.metrics.connections_closed.inc();
         self.set.metrics.connections_open.dec();
@@ -112,9 +122,10 @@ pub(crate) async fn connect_http1(
     endpoint: &Arc<EndpointShared>,
     pool: &Pool,
 ) -> Result<Http1, ConnectError> {
-    let open = OpenGuard::take(set, endpoint, pool.max_connections)?;
+    let mut open = OpenGuard::take(set, endpoint, pool.max_connections)?;
     let started = Instant::now();
     let stream = connect_tcp(endpoint.address, pool).await?;
+    open.opened();
     set.metrics.connect_duration.observe(started.elapsed());
     let (sender, connection) = http1::Builder::new()
         .max_headers(MAX_RESPONSE_HEADERS)
@@ -160,9 +171,10 @@ pub(crate) async fn connect_http2(
     endpoint: &Arc<EndpointShared>,
     pool: &Pool,
 ) -> Result<Rc<Http2>, ConnectError> {
-    let open = OpenGuard::take(set, endpoint, pool.max_connections)?;
+    let mut open = OpenGuard::take(set, endpoint, pool.max_connections)?;
     let started = Instant::now();
     let stream = connect_tcp(endpoint.address, pool).await?;
+    open.opened();
     set.metrics.connect_duration.observe(started.elapsed());
     let (sender, mut connection) = http2::Builder::new(LocalExec)
         .timer(TokioTimer::new())

@@ -67,10 +67,8 @@ pub struct CacheMetrics {
 pub struct CachesMetrics {
     /// By logical name.
     pub path: CacheMetrics,
-    /// By name tree.
+    /// By path: what it is bound to now, a tree of clients.
     pub tree: CacheMetrics,
-    /// By bound name and residual.
-    pub bound: CacheMetrics,
     /// By replica set.
     pub client: CacheMetrics,
 }
@@ -261,7 +259,6 @@ fn caches(families: &mut Families) -> CachesMetrics {
     CachesMetrics {
         path: level("path"),
         tree: level("tree"),
-        bound: level("bound"),
         client: level("client"),
     }
 }

@@ -178,6 +178,7 @@ impl Exchange {
                 .authority()
                 .and_then(|authority| state.by_host(authority))
         {
+            self.conn.worker.shared.metrics.caches().path.hits.inc();
             return Ok(entry);
         }
         let shared = &self.conn.worker.shared;

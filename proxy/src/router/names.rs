@@ -6,6 +6,7 @@
 use super::PathEntry;
 use crate::client::Client;
 use crate::error::Error;
+use crate::metrics::{CacheMetrics, Gauge};
 use crate::shared::RunningListener;
 use crate::worker::Worker;
 use heddle_core::answer::Kind;
@@ -77,6 +78,16 @@ pub(crate) struct Slot {
     pub(crate) path: Path,
     generation: Cell<Option<u64>>,
     tree: RefCell<Option<Rc<Tree>>>,
+    /// Set while a tree is held.
+    counted: RefCell<Option<Gauge>>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(entries) = self.counted.borrow_mut().take() {
+            entries.dec();
+        }
+    }
 }
 
 impl Slot {
@@ -85,7 +96,19 @@ impl Slot {
             path,
             generation: Cell::new(None),
             tree: RefCell::new(None),
+            counted: RefCell::new(None),
         }
+    }
+
+    /// Holds a tree that was bound under `generation`.
+    fn hold(&self, generation: u64, tree: Rc<Tree>, metrics: &CacheMetrics) {
+        metrics.misses.inc();
+        self.generation.set(Some(generation));
+        *self.tree.borrow_mut() = Some(tree);
+        self.counted.borrow_mut().get_or_insert_with(|| {
+            metrics.entries.inc();
+            metrics.entries.clone()
+        });
     }
 
     /// The tree, if it is current.
@@ -116,8 +139,11 @@ pub(crate) async fn bound(
             match bind_now(worker, listener, entry, &slot.path) {
                 Ok(tree) => {
                     let tree = Rc::new(tree);
-                    slot.generation.set(Some(generation));
-                    *slot.tree.borrow_mut() = Some(tree.clone());
+                    slot.hold(
+                        generation,
+                        tree.clone(),
+                        &worker.shared.metrics.caches().tree,
+                    );
                     return Ok(tree);
                 }
                 Err(BindError::Pending) => {

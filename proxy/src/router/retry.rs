@@ -161,6 +161,7 @@ impl Attempts<'_> {
     fn pick_at_once(&self, exchange: &Exchange) -> Option<(Rc<Client>, Rc<WorkerEndpoint>)> {
         let worker = &exchange.conn.worker;
         let tree = self.slot.current(worker.shared.discovery.generation())?;
+        worker.shared.metrics.caches().tree.hits.inc();
         let client = tree
             .choose(&mut worker.rng.borrow_mut(), &self.slot.path)
             .ok()?
