@@ -8,27 +8,45 @@ use crate::router::{Conn, handle};
 use heddle_core::detect::Detected;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, BoxError>>>>;
+
+/// Everything that happens to a request of one connection, as a `tower::Service`: the seam for
+/// whoever wants to put something in front of routing (see the ADR on functions and layers).
+#[derive(Debug, Clone)]
+struct Router {
+    conn: Rc<Conn>,
+}
+
+impl tower_service::Service<Request<Incoming>> for Router {
+    type Response = Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = Answering;
+
+    /// Always: a request that finds no room is answered so.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Answering {
+        Box::pin(handle(self.conn.clone(), request))
+    }
+}
 
 /// Serves `io` until it closes. Ends early by order of the worker.
 pub(crate) async fn serve<S>(conn: Rc<Conn>, io: Io<S>, protocol: Detected)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = {
-        let conn = conn.clone();
-        service_fn(move |request: Request<Incoming>| -> Answering {
-            Box::pin(handle(conn.clone(), request))
-        })
-    };
+    let service = TowerToHyperService::new(Router { conn: conn.clone() });
     let limits = conn.listener.running.borrow().spec.limits;
     if protocol == Detected::Http2 {
         let connection = http2::Builder::new(LocalExec)
