@@ -332,6 +332,24 @@ fn links_of_documents_resolve() {
     none(findings);
 }
 
+#[test]
+fn the_architecture_points_at_files_that_exist() {
+    let mut findings = Vec::new();
+    for (n, line) in file("ARCHITECTURE.md").lines() {
+        let code = line.split('`').skip(1).step_by(2);
+        for name in code.filter(|code| code.ends_with(".rs")) {
+            let tail = format!("/{name}");
+            if !files()
+                .iter()
+                .any(|f| f.path == name || f.path.ends_with(&tail))
+            {
+                findings.push(format!("ARCHITECTURE.md:{n}: there is no {name}"));
+            }
+        }
+    }
+    none(findings);
+}
+
 /// The word after `heddle ` wherever a line's code begins with that command.
 fn subcommands(line: &str, fenced: bool) -> Vec<&str> {
     let code: Vec<&str> = if fenced {
