@@ -222,7 +222,7 @@ fn measure(settings: &Settings, scenario: Scenario, started: &mut Started) -> io
     })
 }
 
-/// Keeps this process and what it starts on one core; [`Contender::start`] moves proxies to the other.
+/// Keeps this process and what it starts on one core; `Contender::start` moves proxies to the other.
 ///
 /// # Errors
 /// When the machine has no such core.

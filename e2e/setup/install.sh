@@ -55,15 +55,15 @@ install_apt() {
 }
 
 install_python() {
-  local wanted=$root/e2e/setup/requirements.txt
-  if stamped python "$wanted" && "$state/venv/bin/python" -c 'import grpc, websockets' 2>/dev/null; then
+  local pinned=$root/e2e/setup/requirements.txt
+  if stamped python "$pinned" && "$state/venv/bin/python" -c 'import grpc, websockets' 2>/dev/null; then
     say "python: .heddle/venv is up to date"
     return
   fi
   say "python: making .heddle/venv from e2e/setup/requirements.txt"
   python3 -m venv --clear "$state/venv"
-  "$state/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted"
-  stamp python "$wanted"
+  "$state/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$pinned"
+  stamp python "$pinned"
 }
 
 install_node() {

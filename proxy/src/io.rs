@@ -222,7 +222,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {
             if phase == Phase::Idle as u8 {
                 state.enter(Phase::Head);
             }
-        } else if phase == Phase::Busy as u8 && buf.remaining() > 0 {
+        } else if (phase == Phase::Busy as u8 || phase == Phase::Head as u8) && buf.remaining() > 0
+        {
             let patience = this
                 .half_closed
                 .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSE_PATIENCE)));

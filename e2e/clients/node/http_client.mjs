@@ -47,11 +47,19 @@ async function withHttp(method, target, body, to) {
 
 async function withFetch(method, target, body, to) {
   const streamed = body !== undefined && !Buffer.isBuffer(body);
-  const response = await fetch(`http://${to}${target}`, {
-    method,
-    body: streamed ? Readable.toWeb(Readable.from(body)) : body,
-    duplex: 'half',
-  });
+  let response;
+  try {
+    response = await fetch(`http://${to}${target}`, {
+      method,
+      body: streamed ? Readable.toWeb(Readable.from(body)) : body,
+      duplex: 'half',
+    });
+  } catch (error) {
+    // fetch tunnels with CONNECT, and tells no more of a refusal than its status.
+    const refused = /Proxy response \((\d+)\)/.exec(error.cause?.cause?.message ?? '');
+    if (!refused) throw error;
+    return { status: Number(refused[1]), error: 'refused CONNECT', content: Buffer.alloc(0) };
+  }
   const content = Buffer.from(await response.arrayBuffer());
   return { status: response.status, error: response.headers.get('heddle-err') ?? undefined, content };
 }

@@ -1,0 +1,9 @@
+//! What the mesh decides, seen from outside: charges, retries, cohorts, reloads, context.
+
+mod charges;
+mod context;
+mod examples;
+mod reload;
+mod retries;
+mod sticky;
+mod support;
