@@ -138,8 +138,9 @@ impl Charge {
                 return;
             }
         };
-        shared.ewma.end(self.started, now);
         if failed {
+            // A quick failure must not look like a fast endpoint.
+            shared.ewma.end_failed(self.started, now);
             shared.failures.fetch_add(1, Relaxed);
             let ejected = shared.health.failure(
                 now,
@@ -154,7 +155,10 @@ impl Charge {
                     seconds = ejected.until.saturating_sub(now) as f64 / 1e9, "endpoint ejected"
                 );
             }
-        } else if verdict == Verdict::Cancelled {
+            return;
+        }
+        shared.ewma.end(self.started, now);
+        if verdict == Verdict::Cancelled {
             shared.health.ignorable(now);
         } else if shared.health.success(now, accrual, &set.health) {
             shared.ewma.forget();
