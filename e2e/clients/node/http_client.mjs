@@ -1,7 +1,7 @@
 // The steps of ../README.md with Node's own HTTP clients.
 //
 // host-http, host-http2     node:http and node:http2, with the name in Host or :authority
-// proxy-http, proxy-fetch   node:http and fetch; NODE_USE_ENV_PROXY says which proxy
+// proxy-http, proxy-fetch   node:http, and fetch, which sends CONNECT; NODE_USE_ENV_PROXY makes them use http_proxy
 //
 // There is no host-fetch: fetch does not let a program choose Host.
 
@@ -47,18 +47,17 @@ async function withHttp(method, target, body, to) {
 
 async function withFetch(method, target, body, to) {
   const streamed = body !== undefined && !Buffer.isBuffer(body);
+  const options = { method, body: streamed ? Readable.toWeb(Readable.from(body)) : body, duplex: 'half' };
   let response;
   try {
-    response = await fetch(`http://${to}${target}`, {
-      method,
-      body: streamed ? Readable.toWeb(Readable.from(body)) : body,
-      duplex: 'half',
-    });
+    response = await fetch(`http://${to}${target}`, options);
   } catch (error) {
-    // fetch tunnels with CONNECT, and tells no more of a refusal than its status.
-    const refused = /Proxy response \((\d+)\)/.exec(error.cause?.cause?.message ?? '');
-    if (!refused) throw error;
-    return { status: Number(refused[1]), error: 'refused CONNECT', content: Buffer.alloc(0) };
+    // fetch asks for a tunnel; of a refusal it tells the status only, deep inside its error.
+    const refused = /Proxy response \((\d+)\)/.exec(error.cause?.cause?.message ?? error.cause?.message);
+    if (refused === null) {
+      throw error;
+    }
+    return { status: Number(refused[1]), error: 'refused tunnel', content: Buffer.alloc(0) };
   }
   const content = Buffer.from(await response.arrayBuffer());
   return { status: response.status, error: response.headers.get('heddle-err') ?? undefined, content };

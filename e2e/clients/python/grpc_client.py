@@ -2,6 +2,7 @@
 
 host    connects to TARGET and makes NAME the authority
 proxy   TARGET is a name; the environment says which proxy a CONNECT goes to
+refused TARGET is one that the proxy must refuse: a single call
 """
 
 import json
@@ -115,6 +116,10 @@ class Client:
 def main():
     how, target, name = sys.argv[1:4]
     client = Client(how, target, name)
+    if how == "refused":
+        result = client.refused("Unary")
+        print(json.dumps(result | {"code": result["code"].value[0]}))
+        return
     cases = ("unary", "large", "gzip", "look", "download", "upload", "chat")
     cases += ("fail", "unimplemented", "deadline", "cancel")
     results = {case: getattr(client, f"case_{case}")() for case in cases}

@@ -94,12 +94,15 @@ impl Curl {
         command.args(arguments).arg("-o").arg(&answer);
         command.args([
             "-w",
-            "%{http_code} %header{heddle-err}",
+            "%{http_code} %{http_connect} %header{heddle-err}",
             &self.url(name, target),
         ]);
         // When a tunnel is refused, curl fails with what the proxy answered to CONNECT.
         let finished = run(&mut command, LIMIT);
-        let (status, error) = finished.stdout.split_once(' ').unwrap_or_default();
+        let mut said = finished.stdout.splitn(3, ' ');
+        let (status, connect) = (said.next(), said.next());
+        let error = said.next().unwrap_or_default();
+        let number = |word: Option<&str>| word.and_then(|word| word.parse::<u16>().ok());
         assert!(
             finished.code == Some(0) || self.option == "--proxytunnel",
             "{command:?}: {}",
@@ -109,7 +112,8 @@ impl Curl {
         // Each step writes anew, but one without a body writes nothing.
         drop(std::fs::remove_file(&answer));
         let mut result = json!({
-            "status": status.parse::<u16>().unwrap_or(0),
+            "status": number(status).unwrap_or(0),
+            "connect": number(connect).unwrap_or(0),
             "bytes": content.len(),
             "error": (!error.is_empty()).then_some(error),
         });
@@ -184,12 +188,12 @@ fn take_steps(way: Way, option: &'static str, version: &str) {
     step("repeat", curl.repeat(20));
     let mut unknown = curl.step("nobody", "/", &[], false);
     if option == "--proxytunnel" && !direct() {
-        // The tunnel itself is refused; curl shows neither status nor headers of that as its own.
+        // The tunnel itself is refused; curl shows no header of that.
         assert_eq!(
             unknown["status"], 0,
             "a tunnel to an unknown name was opened"
         );
-        unknown = json!({"status": 404, "error": "no-such-name"});
+        unknown = json!({"status": unknown["connect"], "error": "refused tunnel"});
     }
     step("unknown", unknown);
     steps::check(&Value::Object(results).to_string(), version);

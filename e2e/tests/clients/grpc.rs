@@ -2,6 +2,7 @@
 
 use crate::Row;
 use crate::place::{NAME, Place, direct, without_exceptions, without_proxy};
+use heddle_e2e::echo::Echo;
 use heddle_e2e::needs::{Need, clients};
 use heddle_e2e::process::{Running, succeed};
 use serde_json::{Value, json};
@@ -36,6 +37,13 @@ pub(crate) const ROWS: &[Row] = &[
             grpcio("proxy", Some("http_proxy"));
         },
     ),
+    Row {
+        client: "grpcio",
+        way: "`grpc_proxy` with CONNECT to an address",
+        shows: "refused: only names that are known",
+        needs: &[Need::Grpcio],
+        run: connect_to_an_address,
+    },
     row(
         "grpc-go",
         "`:authority`, two proxies in a row",
@@ -127,6 +135,33 @@ fn run_cases(mut command: Command, how: &str, variable: Option<&str>) {
     if !direct() {
         check_unknown(&results["unknown"], variable.is_some());
     }
+}
+
+/// The tunnel that grpcio asks for leads to no address, not even to one that an endpoint has.
+fn connect_to_an_address() {
+    if direct() {
+        return;
+    }
+    let echo = Echo::start(NAME);
+    let place = Place::behind(1, echo.address());
+    let mut command = Need::Grpcio.command();
+    without_proxy(&mut command);
+    without_exceptions(&mut command);
+    command.env("grpc_proxy", format!("http://{}", place.address));
+    command.arg(clients("python").join("grpc_client.py"));
+    let output = succeed(
+        command.args(["refused", &echo.address().to_string(), ""]),
+        LIMIT,
+    );
+    let result: Value =
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
+    assert_eq!(result["code"], UNAVAILABLE, "{result}");
+    let details = result["details"].as_str().unwrap_or_default();
+    assert!(
+        details.contains("proxy returned response code 4"),
+        "{result}"
+    );
+    assert_eq!(echo.connections(), 0, "nothing connected");
 }
 
 /// gRPC's status codes.

@@ -23,6 +23,7 @@ pub(crate) const ROWS: &[Row] = &[
         way: "`Host` style, HTTP/1.1",
         shows: "4,000 requests over 8 connections, all succeed",
         needs: &[Need::H2load],
+        // This is how it sets `Host`; the field of that name would come beside its own.
         run: || h2load(&["--h1", "-H", ":authority: echo"]),
     },
     Row {

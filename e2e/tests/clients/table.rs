@@ -6,12 +6,10 @@ use libtest_mimic::Failed;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-const INTRODUCTION: &str = "\
-# Clients that work through Heddle
-
-Each row is a test of its own (`cargo test -p heddle-e2e --test clients`), run against the real binary with the real
-client. `Host` style means that the client connects to the proxy's listener and puts the service's name into `Host` or
-`:authority`. `HEDDLE_WRITE_DOCS=1` makes that command write this table; without it, a test compares the rows.
+/// The table's first two lines.
+const HEAD: &str = "\
+| client | version tested | way | what the test shows | result | test |
+|---|---|---|---|---|---|
 ";
 
 /// A row that passed, with the version of its client.
@@ -30,62 +28,79 @@ fn file() -> PathBuf {
     repository().join("docs/clients.md")
 }
 
-/// Writes the table.
+fn read() -> Result<String, Failed> {
+    std::fs::read_to_string(file()).map_err(|error| format!("{}: {error}", file().display()).into())
+}
+
+fn is_of_the_table(line: &str) -> bool {
+    line.starts_with('|')
+}
+
+/// Writes the table over the one that is there, and leaves the text around it.
 pub(crate) fn write(rows: &[Row], tested: &[Tested]) {
-    let mut text = format!(
-        "{INTRODUCTION}\n| client | version tested | way | what the test shows | result |\n|---|---|---|---|---|\n"
-    );
+    let mut table = HEAD.to_owned();
     for row in rows {
-        let passed = tested.iter().find(|tested| tested.row.name() == row.name());
+        let name = row.name();
+        let passed = tested.iter().find(|tested| tested.row.name() == name);
         let (version, result) = match passed {
             Some(tested) => (tested.version.as_str(), "passes"),
             None => ("", "does not pass"),
         };
         writeln!(
-            text,
-            "| {} | {version} | {} | {} | {result} |",
+            table,
+            "| {} | {version} | {} | {} | {result} | `{name}` |",
             row.client, row.way, row.shows
         )
         .expect("a string takes all");
     }
-    std::fs::write(file(), text).expect("docs/ can be written");
+    let text = read().expect("docs/clients.md holds the text around the table");
+    let lines = || text.lines().map(|line| format!("{line}\n"));
+    let before: String = lines().take_while(|line| !is_of_the_table(line)).collect();
+    let after: String = lines()
+        .skip_while(|line| !is_of_the_table(line))
+        .skip_while(|line| is_of_the_table(line))
+        .collect();
+    std::fs::write(file(), before + &table + &after).expect("docs/ can be written");
 }
 
-/// Compares the rows in the file with those that are run.
+/// Compares the rows in the file with those that are run: all of them, in order, word for word.
 pub(crate) fn check(rows: &[Row]) -> Result<(), Failed> {
-    let text = std::fs::read_to_string(file())
-        .map_err(|error| format!("{}: {error}", file().display()))?;
-    let cells = |line: &str| -> Vec<String> {
-        line.split('|').map(|cell| cell.trim().to_owned()).collect()
-    };
-    let written: Vec<_> = text
+    let text = read()?;
+    let written: Vec<Vec<&str>> = text
         .lines()
-        .filter(|line| line.starts_with('|'))
-        .skip(2)
-        .map(cells)
+        .filter(|line| is_of_the_table(line))
+        .skip(HEAD.lines().count())
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
         .collect();
-    let listed: Vec<_> = written
-        .iter()
-        .map(|row| format!("{}: {}", row[1], row[3]))
-        .collect();
-    let run: Vec<_> = rows.iter().map(Row::name).collect();
-    if listed != run {
-        let missing: Vec<_> = run.iter().filter(|name| !listed.contains(name)).collect();
-        let stale: Vec<_> = listed.iter().filter(|name| !run.contains(name)).collect();
-        return Err(format!(
-            "docs/clients.md lacks {missing:?} and has {stale:?} too many (or the order differs): run \
-             HEDDLE_WRITE_DOCS=1 cargo test -p heddle-e2e --test clients"
-        )
-        .into());
+    let mut wrong = Vec::new();
+    for (position, row) in rows.iter().enumerate() {
+        let (name, found) = (row.name(), written.get(position));
+        let expected = [
+            row.client,
+            row.way,
+            row.shows,
+            "passes",
+            &format!("`{name}`"),
+        ];
+        let cells = |found: &Vec<&str>| {
+            found.len() == 6
+                && !found[1].is_empty()
+                && [found[0], found[2], found[3], found[4], found[5]] == expected
+        };
+        if !found.is_some_and(cells) {
+            wrong.push(format!("row {}: not {name}: {found:?}", position + 1));
+        }
     }
-    let failing: Vec<_> = written
-        .iter()
-        .filter(|row| row[5] != "passes")
-        .map(|row| &row[1])
-        .collect();
-    if failing.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("docs/clients.md says these do not pass: {failing:?}").into())
+    if written.len() > rows.len() {
+        wrong.push(format!("too many: {:?}", &written[rows.len()..]));
     }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "docs/clients.md does not show what is tested; HEDDLE_WRITE_DOCS=1 cargo test -p heddle-e2e --test clients \
+         writes it:\n{}",
+        wrong.join("\n")
+    )
+    .into())
 }

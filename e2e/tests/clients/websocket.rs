@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
 
+/// The minute of the 36,000 echoes, and far more than the others take.
 const LIMIT: Duration = Duration::from_secs(60);
 const SHOWS: &str = "200 echoes in order, a message of 1 MiB, ping and pong, close code and reason";
 
@@ -20,6 +21,13 @@ pub(crate) const ROWS: &[Row] = &[
         shows: SHOWS,
         needs: &[Need::Ws],
         run: ws,
+    },
+    Row {
+        client: "ws (Node)",
+        way: "`Host` style, 40 connections",
+        shows: "36,000 echoes within a minute, in order, each message once",
+        needs: &[Need::Ws],
+        run: many,
     },
     Row {
         client: "websockets (Python)",
@@ -40,6 +48,33 @@ fn websockets() {
     let mut command = Need::Websockets.command();
     command.arg(clients("python").join("websocket_client.py"));
     talk(command);
+}
+
+/// 40 connections that speak at once, 900 messages each in lockstep.
+fn many() {
+    const CONNECTIONS: usize = 40;
+    const EACH: usize = 900;
+    let server = WebSocketEcho::start();
+    let place = Place::behind(1, server.address());
+    let mut command = Need::Ws.command();
+    without_proxy(&mut command);
+    command
+        .arg(clients("node").join("websocket_load.mjs"))
+        .args([&place.address.to_string(), NAME])
+        .args([CONNECTIONS.to_string(), EACH.to_string()]);
+    let output = succeed(&mut command, LIMIT);
+    let result: Value =
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
+    let echoes = CONNECTIONS * EACH;
+    assert_eq!(
+        result,
+        json!({"echoes": echoes, "wrong": 0, "closed": CONNECTIONS})
+    );
+    assert_eq!(server.echoes(), echoes, "each message arrived once");
+    assert_eq!(server.connections(), CONNECTIONS);
+    eventually("the server sees all connections end", || {
+        server.closed() == CONNECTIONS
+    });
 }
 
 fn talk(mut command: Command) {
