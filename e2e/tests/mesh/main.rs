@@ -1,5 +1,6 @@
 //! What the mesh decides, seen from outside: charges, retries, cohorts, reloads, context.
 
+mod balancing;
 mod charges;
 mod context;
 mod examples;
