@@ -9,6 +9,9 @@ use std::fmt;
 /// Contenders that the others are compared with.
 const REFERENCES: [&str; 2] = ["haproxy", "envoy"];
 
+/// When others take more cores than this, they take them from what is measured.
+const TOO_BUSY: f64 = 0.5;
+
 /// What a comparison found.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -164,7 +167,12 @@ fn table(
         .flat_map(|one| &one.rounds)
         .map(|round| round.others)
         .fold(0.0, f64::max);
-    if busiest > 0.1 {
+    if busiest > TOO_BUSY {
+        writeln!(
+            f,
+            "Too noisy to conclude: others kept up to {busiest:.1} cores of this machine busy meanwhile."
+        )?;
+    } else if busiest > 0.1 {
         writeln!(
             f,
             "Others kept up to {busiest:.1} cores of this machine busy meanwhile."
