@@ -11,7 +11,7 @@ set -euo pipefail
 
 STEPS=(setup fmt shell clippy doc deny build unit doctest conformance e2e demo)
 # No step may hang: seconds after which it is ended and counts as failed.
-LIMIT=${HEDDLE_STEP_LIMIT:-2400}
+LIMIT=${HEDDLE_STEP_LIMIT:-1800}
 
 logs=$(mktemp -d)
 trap 'rm -rf -- "$logs"' EXIT
