@@ -69,6 +69,12 @@ async fn more_streams_than_one_connection_takes() {
         );
     }
     assert_eq!(echo.requests(), 600);
+    // 100 streams a connection, on each of the workers: a connection a request would be a storm.
+    assert!(
+        echo.connections() <= 12,
+        "{} connections",
+        echo.connections()
+    );
 }
 
 #[tokio::test]

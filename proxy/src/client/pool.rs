@@ -19,7 +19,12 @@ pub(crate) struct EndpointPool {
     pub(crate) endpoint: Arc<EndpointShared>,
     idle: RefCell<Vec<(Http1, Instant)>>,
     http2: RefCell<Vec<Rc<Http2>>>,
+    /// Requests without an HTTP/2 connection: those that open one, and those that wait for it.
     connecting: Cell<usize>,
+    /// HTTP/2 connections that are being opened.
+    opening: Cell<usize>,
+    /// How many of these have failed so far.
+    failed: Cell<u64>,
     arrived: Notify,
 }
 
@@ -31,6 +36,8 @@ impl EndpointPool {
             idle: RefCell::new(Vec::new()),
             http2: RefCell::new(Vec::new()),
             connecting: Cell::new(0),
+            opening: Cell::new(0),
+            failed: Cell::new(0),
             arrived: Notify::new(),
         }
     }
@@ -88,25 +95,34 @@ impl EndpointPool {
         Some(connection)
     }
 
-    /// A new HTTP/2 connection, or one that turned up meanwhile, and whether it is such a one. While
-    /// one is being opened others wait for it, up to the streams that it can be expected to take.
+    /// A new HTTP/2 connection, or one that turned up meanwhile, and whether it is such a one. As many
+    /// are opened at once as the requests that wait can fill: one each would be a storm, in which
+    /// connects time out and the endpoint is taken for dead.
     pub(crate) async fn open_http2(
         &self,
         config: &Pool,
     ) -> Result<(Rc<Http2>, bool), ConnectError> {
         let _pending = Pending::take(&self.set, config.max_pending)?;
-        let waiting = self.connecting.get();
-        self.connecting.set(waiting + 1);
+        self.connecting.set(self.connecting.get() + 1);
         let _count = Count(&self.connecting);
-        if waiting > 0 && waiting < config.max_streams {
+        let failed = self.failed.get();
+        while self.opening.get() * config.max_streams >= self.connecting.get() {
             self.arrived.notified().await;
             if let Some(connection) = self.find_http2(config) {
                 return Ok((connection, true));
             }
-            // The one that was being opened failed or is full: take a turn ourselves.
+            if self.failed.get() != failed {
+                // Waiting for the next one could take as many connect time-outs as there are
+                // requests before us: take a turn ourselves.
+                break;
+            }
         }
+        self.opening.set(self.opening.get() + 1);
+        let _opening = Count(&self.opening);
         let _wake = WakeAll(&self.arrived);
-        let connection = connect_http2(&self.set, &self.endpoint, config).await?;
+        let connection = connect_http2(&self.set, &self.endpoint, config)
+            .await
+            .inspect_err(|_| self.failed.set(self.failed.get() + 1))?;
         self.http2.borrow_mut().push(connection.clone());
         Ok((connection, false))
     }
