@@ -113,7 +113,8 @@ impl PathEntry {
 pub(crate) struct ListenerState {
     pub(crate) name: String,
     pub(crate) running: RefCell<Arc<RunningListener>>,
-    /// By the authority as it was sent, for listeners that identify by host alone.
+    /// By the authority as it was sent, for listeners that identify by host alone; by nothing, for
+    /// those that have one name.
     hosts: RefCell<HashMap<Box<str>, Rc<PathEntry>>>,
     paths: RefCell<HashMap<(Path, String), Rc<PathEntry>>>,
 }

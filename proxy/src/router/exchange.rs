@@ -169,14 +169,16 @@ impl Exchange {
     fn identify(&self, parts: &mut Parts) -> Result<Rc<PathEntry>, Error> {
         let state = &self.conn.listener;
         let spec = &self.listener.spec;
-        let by_host =
-            matches!(spec.identify[..], [Identifier::Host]) && self.context.dtab.is_empty();
         let view = HeadView(parts);
-        if by_host
-            && !matches!(spec.mode, Mode::Inbound { .. })
-            && let Some(entry) = view
-                .authority()
-                .and_then(|authority| state.by_host(authority))
+        // What alone decides the name, where something does: met before, it needs no parsing.
+        let decides = match spec.identify[..] {
+            _ if !self.context.dtab.is_empty() => None,
+            [Identifier::Host] => view.authority(),
+            [Identifier::Static(_)] => Some(""),
+            _ => None,
+        };
+        if !matches!(spec.mode, Mode::Inbound { .. })
+            && let Some(entry) = decides.and_then(|text| state.by_host(text))
         {
             self.conn.worker.shared.metrics.caches().path.hits.inc();
             return Ok(entry);
@@ -198,12 +200,8 @@ impl Exchange {
                 consumed_segments,
             } => {
                 let entry = state.entry(shared, &self.running, path, self.context.dtab.clone());
-                if by_host && let Some(authority) = view.authority() {
-                    state.remember_host(
-                        authority,
-                        &entry,
-                        self.running.config.limits.cache_entries,
-                    );
+                if let Some(text) = decides {
+                    state.remember_host(text, &entry, self.running.config.limits.cache_entries);
                 }
                 if consumed_segments > 0 {
                     let target = parts
