@@ -1,6 +1,8 @@
 //! A connection's bytes, with what detection already read and what the sweeper needs to know.
 
+use crate::clock;
 use bytes::{Buf, Bytes};
+use heddle_core::Nanos;
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -37,6 +39,8 @@ pub(crate) struct ConnState {
     flushed: AtomicBool,
     interim: Mutex<VecDeque<Bytes>>,
     has_interim: AtomicBool,
+    /// When the caller finished its half; 0: it has not.
+    finished: AtomicU64,
     order: AtomicU8,
     /// Wakes the connection's task: an interim response is queued, or there is an order.
     pub(crate) wake: Notify,
@@ -65,6 +69,7 @@ impl ConnState {
             flushed: AtomicBool::new(true),
             interim: Mutex::new(VecDeque::new()),
             has_interim: AtomicBool::new(false),
+            finished: AtomicU64::new(0),
             order: AtomicU8::new(Order::Go as u8),
             wake: Notify::new(),
         })
@@ -83,6 +88,11 @@ impl ConnState {
             1 => Order::Drain,
             _ => Order::Close,
         }
+    }
+
+    /// When the caller finished its half of the connection, if it has.
+    pub(crate) fn finished(&self) -> Option<Nanos> {
+        Some(self.finished.load(Relaxed)).filter(|&at| at != 0)
     }
 
     /// Enters `phase` now.
@@ -224,9 +234,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {
             }
         } else if (phase == Phase::Busy as u8 || phase == Phase::Head as u8) && buf.remaining() > 0
         {
-            let patience = this
-                .half_closed
-                .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSE_PATIENCE)));
+            let patience = this.half_closed.get_or_insert_with(|| {
+                state.finished.store(clock::now(), Relaxed);
+                Box::pin(sleep(HALF_CLOSE_PATIENCE))
+            });
             ready!(patience.as_mut().poll(cx));
         }
         Poll::Ready(Ok(()))

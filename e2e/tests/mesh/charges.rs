@@ -97,17 +97,25 @@ fn a_given_up_attempt_is_a_latency() {
 #[test]
 fn callers_that_leave() {
     for (case, wait, charged) in [("at once", 100, 0), ("after more than a second", 1400, 1)] {
-        let server = Scripted::silent();
-        let proxy = in_front_of(server.address(), "");
-        let mut wire = Wire::connect(proxy.outbound());
-        wire.send(get("a", "/", ""));
-        eventually("the request arrived", || endpoint_started(&proxy));
-        std::thread::sleep(Duration::from_millis(wait));
-        wire.reset();
-        eventually(&format!("{case}: nothing in flight"), || {
-            endpoint(&proxy, server.address())["inFlight"] == 0
-        });
-        assert_eq!(failures(&proxy, server.address()), charged, "{case}");
+        for resets in [true, false] {
+            let server = Scripted::silent();
+            let proxy = in_front_of(server.address(), "");
+            let mut wire = Wire::connect(proxy.outbound());
+            wire.send(get("a", "/", ""));
+            eventually("the request arrived", || endpoint_started(&proxy));
+            std::thread::sleep(Duration::from_millis(wait));
+            // Without a reset the proxy waits whether the caller only finished its half; that
+            // wait is not charged.
+            match resets {
+                true => wire.reset(),
+                false => drop(wire),
+            }
+            eventually(&format!("{case}: nothing in flight"), || {
+                endpoint(&proxy, server.address())["inFlight"] == 0
+            });
+            let case = format!("{case}, with a reset: {resets}");
+            assert_eq!(failures(&proxy, server.address()), charged, "{case}");
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 mod balancing;
 mod charges;
 mod context;
+mod ejection;
 mod examples;
+mod listeners;
 mod reload;
 mod retries;
 mod sticky;

@@ -7,6 +7,7 @@ use super::connection::{Answer, ConnectError, Http1, Http2, SendError, h2_error}
 use super::{Client, WorkerEndpoint};
 use crate::clock;
 use crate::http::{OutBody, for_http1, for_http2};
+use crate::io::ConnState;
 use heddle_core::Nanos;
 use heddle_core::retry::Outcome;
 use http::HeaderValue;
@@ -14,6 +15,7 @@ use http::request::Parts;
 use hyper::Request;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -73,6 +75,8 @@ pub(crate) struct Charge {
     started: Nanos,
     /// A request that ran longer than this before its caller left counts as a failure.
     patience: Duration,
+    /// The caller's connection, which knows when the caller went away.
+    caller: Option<Arc<ConnState>>,
     reported: bool,
 }
 
@@ -84,6 +88,7 @@ impl Charge {
         client: Rc<Client>,
         endpoint: Rc<WorkerEndpoint>,
         attempt_timeout: Option<Duration>,
+        caller: Option<Arc<ConnState>>,
     ) -> Self {
         endpoint.shared.ewma.start();
         endpoint.shared.requests.fetch_add(1, Relaxed);
@@ -94,6 +99,7 @@ impl Charge {
             endpoint,
             started: clock::now(),
             patience: attempt_timeout.unwrap_or(CANCEL_IS_FAILURE),
+            caller,
             reported: false,
         }
     }
@@ -125,12 +131,16 @@ impl Charge {
         let accrual = &self.client.policy.accrual;
         set.metrics.in_flight.dec();
         set.requests.fetch_sub(1, Relaxed);
+        let mut ended = now;
         let failed = match verdict {
             Verdict::Success => false,
             Verdict::Failure => true,
             Verdict::Cancelled => {
                 set.metrics.cancelled.inc();
-                now.saturating_sub(self.started) >= clock::nanos(self.patience)
+                // The proxy may have waited for a caller that had finished its half; that was its own patience.
+                let finished = self.caller.as_ref().and_then(|caller| caller.finished());
+                ended = finished.map_or(now, |at| at.clamp(self.started, now));
+                ended.saturating_sub(self.started) >= clock::nanos(self.patience)
             }
             Verdict::Nothing => {
                 shared.ewma.release();
@@ -140,7 +150,7 @@ impl Charge {
         };
         if failed {
             // A quick failure must not look like a fast endpoint.
-            shared.ewma.end_failed(self.started, now);
+            shared.ewma.end_failed(self.started, ended);
             shared.failures.fetch_add(1, Relaxed);
             let ejected = shared.health.failure(
                 now,
@@ -157,7 +167,7 @@ impl Charge {
             }
             return;
         }
-        shared.ewma.end(self.started, now);
+        shared.ewma.end(self.started, ended);
         if verdict == Verdict::Cancelled {
             shared.health.ignorable(now);
         } else if shared.health.success(now, accrual, &set.health) {
@@ -215,14 +225,16 @@ pub(crate) struct Outgoing {
 }
 
 /// Sends `request` to `endpoint`, within `attempt_timeout` up to the response's head.
+/// `caller` is the connection of whoever waits for the answer; copies have none.
 pub(crate) async fn attempt(
     client: &Rc<Client>,
     endpoint: Rc<WorkerEndpoint>,
     request: Outgoing,
     http2: bool,
     limit: Limit,
+    caller: Option<Arc<ConnState>>,
 ) -> Result<Attempted, Failure> {
-    let charge = Charge::new(client.clone(), endpoint, limit.attempt);
+    let charge = Charge::new(client.clone(), endpoint, limit.attempt, caller);
     let origin = request.body.origin();
     if client.shared.requests.load(Relaxed) > client.policy.pool.max_requests {
         client.shared.metrics.refused.inc("requests");

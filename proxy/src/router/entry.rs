@@ -60,17 +60,13 @@ impl PathEntry {
         let retries = route
             .as_ref()
             .map_or_else(Retries::default, |route| route.retries.clone());
-        let service_name = route::service_of(&path);
         let faults = running
             .config
             .faults
             .iter()
             .filter(|fault| {
                 inbound.is_none()
-                    && service_name.as_ref().is_some_and(|name| {
-                        (*name == fault.service && fault.namespace == spec.namespace)
-                            || *name == format!("{}.{}", fault.service, fault.namespace)
-                    })
+                    && route::is_about(&fault.namespace, &fault.service, &spec.namespace, &path)
             })
             .cloned()
             .collect();

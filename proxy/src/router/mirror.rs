@@ -78,7 +78,7 @@ pub(super) async fn copy(
             attempt: Some(PATIENCE),
             ..Limit::default()
         };
-        if let Ok(answer) = attempt(&client, endpoint, outgoing, http2, limit).await {
+        if let Ok(answer) = attempt(&client, endpoint, outgoing, http2, limit, None).await {
             let failed = answer.response.status().is_server_error() && !grpc;
             let read = tokio::time::timeout(PATIENCE, answer.response.into_body().collect()).await;
             let well = !failed && matches!(read, Ok(Ok(_)));

@@ -12,6 +12,7 @@ use crate::client::{
 use crate::clock;
 use crate::error::Error;
 use crate::http::{BodySource, ResponseBody};
+use crate::io::ConnState;
 use heddle_core::answer::Kind;
 use heddle_core::backoff::Backoff;
 use heddle_core::config::Rule;
@@ -22,6 +23,7 @@ use hyper::Response;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::{sleep, timeout, timeout_at};
 
@@ -111,7 +113,7 @@ impl Attempts<'_> {
             return Ok(Box::pin(self.hedged(exchange, client, endpoint)).await);
         }
         let (outgoing, http2, limit) = self.prepare(exchange, &client);
-        Ok(attempt(&client, endpoint, outgoing, http2, limit).await)
+        Ok(attempt(&client, endpoint, outgoing, http2, limit, caller(exchange)).await)
     }
 
     /// A first attempt, and a second one beside it when the first is slower than most; the first answer wins.
@@ -123,7 +125,14 @@ impl Attempts<'_> {
     ) -> Result<Attempted, Failure> {
         let after = self.plan.hedge_after.unwrap_or_default();
         let (outgoing, http2, limit) = self.prepare(exchange, &client);
-        let mut first = pin!(attempt(&client, endpoint, outgoing, http2, limit));
+        let mut first = pin!(attempt(
+            &client,
+            endpoint,
+            outgoing,
+            http2,
+            limit,
+            caller(exchange)
+        ));
         if let Ok(done) = timeout(after, first.as_mut()).await {
             return done;
         }
@@ -141,7 +150,14 @@ impl Attempts<'_> {
         self.entry.service.metrics.hedges_sent.inc();
         self.made += 1;
         let (outgoing, http2, limit) = self.prepare(exchange, &other);
-        let mut second = pin!(attempt(&other, endpoint, outgoing, http2, limit));
+        let mut second = pin!(attempt(
+            &other,
+            endpoint,
+            outgoing,
+            http2,
+            limit,
+            caller(exchange)
+        ));
         tokio::select! {
             done = first.as_mut() => match done {
                 Ok(answer) => Ok(answer),
@@ -347,6 +363,11 @@ impl Attempts<'_> {
 
 /// How often a set whose addresses are not known yet is looked at again, should no change be announced.
 const PENDING_LOOK: Duration = Duration::from_millis(100);
+
+/// The connection that an attempt is made for.
+fn caller(exchange: &Exchange) -> Option<Arc<ConnState>> {
+    Some(exchange.conn.state.clone())
+}
 
 fn empty() -> Parts {
     hyper::Request::new(()).into_parts().0
