@@ -11,8 +11,8 @@ use std::process::ExitCode;
 /// Prints the tree that a name binds to.
 ///
 /// Without a configuration every name of the known namers counts as existing and binds to its id, so that a dtab can be
-/// tried by itself: /#/static/<name>, /#/files/<name>, /#/dns/<host>/<port>, /#/dns-srv/<name>,
-/// /#/k8s/<namespace>/<port>/<service>, and /$/inet/<host>/<port> with the other utility namers. With -c only names
+/// tried by itself: /#/static/NAME, /#/files/NAME, /#/dns/HOST/PORT, /#/dns-srv/NAME,
+/// /#/k8s/NAMESPACE/PORT/SERVICE, and /$/inet/HOST/PORT with the other utility namers. With -c only names
 /// that the configuration knows exist; DNS names are not asked for and bind as they are.
 ///
 /// Exits 0 when the name was bound, be it to neg, and 1 when it could not be: a cycle, a failing namer, a mistake.
