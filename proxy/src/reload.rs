@@ -1,6 +1,6 @@
 //! Reloading: configuration files are watched, and what they say is applied when it is valid.
 //!
-//! Starting and reloading are one path ([`Watcher::load`]): read everything, collect all findings, and either
+//! Starting and reloading are one path (`Watcher::load`): read everything, collect all findings, and either
 //! have a whole configuration or leave things as they are. A change applies within a second, written in place,
 //! renamed over, or swapped behind a symbolic link as Kubernetes does with mounted ConfigMaps. Files are read
 //! once they have kept quiet for a moment. A file that suddenly is empty or gone counts only after a second,
