@@ -7,19 +7,38 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher as _};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The files and the environment of this process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FileSystem;
 
 impl Source for FileSystem {
+    /// The content of one moment: a file that changes while it is read is read again.
     fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(file)?
-            .take(MAX_FILE_BYTES as u64 + 1)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
+        for _ in 0..TORN_READS_MAX {
+            let mut open = File::open(file)?;
+            let before = open.metadata()?;
+            let bytes = read_at_once(&mut open, before.len())?;
+            if !before.is_file() {
+                return Ok(bytes); // a pipe has no length to compare
+            }
+            // By its path: a rename over it counts as a change as well.
+            let after = fs::metadata(file)?;
+            let whole = before.len().min(MAX_FILE_BYTES as u64 + 1);
+            let same = bytes.len() as u64 == whole
+                && before.len() == after.len()
+                && before.ino() == after.ino()
+                && before.modified().ok() == after.modified().ok();
+            if same {
+                return Ok(bytes);
+            }
+            std::thread::sleep(TORN_READ_PAUSE);
+        }
+        let why = "it changed each time it was read; it is being written all the time";
+        Err(io::Error::other(why))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -32,6 +51,20 @@ impl Source for FileSystem {
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
+}
+
+/// How often a file that changes under the reader is read before it counts as unreadable.
+const TORN_READS_MAX: usize = 10;
+/// What a writer gets to finish in.
+const TORN_READ_PAUSE: Duration = Duration::from_millis(5);
+
+/// Reads a file in one call where the system allows it: pieces read one by one could be of two versions.
+fn read_at_once(file: &mut File, length: u64) -> io::Result<Vec<u8>> {
+    let most = MAX_FILE_BYTES as u64 + 1;
+    let room = usize::try_from(length.min(most)).unwrap_or(MAX_FILE_BYTES) + 1;
+    let mut bytes = Vec::with_capacity(room.max(64));
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What one file was when it was read.
@@ -121,6 +154,35 @@ pub(super) fn voids(good: &Reads, now: &Reads, exists: impl Fn(&Path) -> bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_rewritten_meanwhile_is_never_read_in_pieces_of_two_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        let versions = ["a".repeat(3000), "b".repeat(3000)];
+        fs::write(&file, &versions[0]).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..2000 {
+                    fs::write(&file, &versions[round % 2]).unwrap();
+                }
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // Never still is an answer as well; empty is what a writer may leave for a moment.
+                let Ok(bytes) = FileSystem.read(&file) else {
+                    continue;
+                };
+                let whole = versions.iter().any(|version| version.as_bytes() == bytes);
+                assert!(
+                    whole || bytes.is_empty(),
+                    "{} bytes of a mixture",
+                    bytes.len()
+                );
+            }
+        });
+    }
 
     #[test]
     fn only_what_held_something_can_become_void() {
