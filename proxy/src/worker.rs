@@ -214,11 +214,6 @@ impl Worker {
         *self.running.borrow_mut() = running;
     }
 
-    /// Whether the proxy is going away.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.shared.draining.load(Relaxed)
-    }
-
     /// The client for a bound id under a policy; `None` when discovery has no such set.
     pub(crate) fn client(&self, id: &Path, policy: &Policy) -> Option<Rc<Client>> {
         let metrics = &self.shared.metrics.caches().client;

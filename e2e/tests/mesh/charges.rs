@@ -113,6 +113,11 @@ fn callers_that_leave() {
             eventually(&format!("{case}: nothing in flight"), || {
                 endpoint(&proxy, server.address())["inFlight"] == 0
             });
+            assert_eq!(
+                metric(&proxy, "heddle_requests_in_flight", &[]),
+                0.0,
+                "{case}: nothing is counted for ever"
+            );
             let case = format!("{case}, with a reset: {resets}");
             assert_eq!(failures(&proxy, server.address()), charged, "{case}");
         }

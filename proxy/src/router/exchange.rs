@@ -11,7 +11,7 @@ use crate::http::{
     BodySource, BoxError, Gate, HeadView, ResponseBody, is_grpc, outgoing_head, respond,
 };
 use crate::io::Phase;
-use crate::shared::{Running, RunningListener};
+use crate::shared::{Running, RunningListener, ServiceShared};
 use heddle_core::Nanos;
 use heddle_core::answer::Kind;
 use heddle_core::config::{Identifier, Mode, Rule};
@@ -51,6 +51,7 @@ pub(crate) async fn handle(
     let flight = InFlight {
         conn: conn.clone(),
         listener: listener.clone(),
+        service: None,
     };
     let grpc = is_grpc(request.headers());
     if listener.metrics.requests_in_flight.get() > listener.spec.limits.requests as i64 {
@@ -84,14 +85,26 @@ fn refuse(listener: &RunningListener, error: &Error, grpc: bool) -> Response<Res
     respond(error, grpc)
 }
 
-/// Counts a request in flight on its listener, and ends its connection's busy phase.
+/// Counts a request in flight on its listener and, once it has one, its name; its drop ends the
+/// connection's busy phase. A request whose caller went away is dropped wherever it stands.
 pub(super) struct InFlight {
     conn: Rc<Conn>,
     listener: Arc<RunningListener>,
+    service: Option<Arc<ServiceShared>>,
+}
+
+impl InFlight {
+    fn enter(&mut self, service: &Arc<ServiceShared>) {
+        service.metrics.in_flight.inc();
+        self.service = Some(service.clone());
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if let Some(service) = &self.service {
+            service.metrics.in_flight.dec();
+        }
         self.listener.metrics.requests_in_flight.dec();
         if self.conn.serial {
             self.conn.state.enter(Phase::Idle);
@@ -104,7 +117,7 @@ impl Exchange {
         mut self,
         mut parts: Parts,
         body: Incoming,
-        flight: InFlight,
+        mut flight: InFlight,
     ) -> Result<Response<ResponseBody>, BoxError> {
         if let Err(error) = own::check(&parts) {
             return Ok(refuse(&self.listener, &error, self.grpc));
@@ -118,23 +131,18 @@ impl Exchange {
             Err(error) => return Ok(refuse(&self.listener, &error, self.grpc)),
         };
         entry.touch(self.started);
-        entry.service.metrics.in_flight.inc();
+        flight.enter(&entry.service);
         if self.context.stripped {
             entry.service.metrics.overrides_stripped.inc();
         }
         if parts.method == Method::CONNECT {
             let answer = Box::pin(own::connect(&self, &entry, &mut parts)).await;
-            entry.service.metrics.in_flight.dec();
             return Ok(answer.unwrap_or_else(|error| self.own_answer(&entry, &error)));
         }
         match self.serve(&entry, parts, body, flight).await {
             Ok(answer) => Ok(answer),
-            Err(Ended::Answer(error)) => {
-                entry.service.metrics.in_flight.dec();
-                Ok(self.own_answer(&entry, &error))
-            }
+            Err(Ended::Answer(error)) => Ok(self.own_answer(&entry, &error)),
             Err(Ended::Injected(answer)) => {
-                entry.service.metrics.in_flight.dec();
                 let elapsed = clock::now().saturating_sub(self.started);
                 entry
                     .service
@@ -142,10 +150,7 @@ impl Exchange {
                     .answered(answer.status().as_u16(), elapsed);
                 Ok(answer)
             }
-            Err(Ended::Reset(error)) => {
-                entry.service.metrics.in_flight.dec();
-                Err(error)
-            }
+            Err(Ended::Reset(error)) => Err(error),
         }
     }
 
@@ -227,9 +232,6 @@ impl Exchange {
         body: Incoming,
         flight: InFlight,
     ) -> Result<Response<ResponseBody>, Ended> {
-        if self.conn.worker.is_draining() && self.conn.serial {
-            parts.headers.remove(http::header::CONNECTION);
-        }
         let route = entry.route.clone();
         let caller = Caller {
             namespace: &self.listener.spec.namespace,
@@ -256,7 +258,6 @@ impl Exchange {
             Box::pin(fault::inject(self, entry, &parts, &caller)).await?;
         }
         if let Some(answer) = rule.and_then(|(rule, _)| own::fixed(rule)) {
-            entry.service.metrics.in_flight.dec();
             entry.service.metrics.answered(
                 answer.status().as_u16(),
                 clock::now().saturating_sub(self.started),

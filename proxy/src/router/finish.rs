@@ -77,7 +77,6 @@ pub(super) fn finish(
         tokio::task::spawn_local(async move {
             let verdict = tunnel(upstream, downstream).await;
             charge.report(verdict);
-            service.metrics.in_flight.dec();
             service
                 .metrics
                 .answered(101, clock::now().saturating_sub(started));
@@ -143,7 +142,6 @@ pub(super) fn finish(
                 .put_http1(connection, &charge.client().policy.pool);
         }
         charge.report(verdict);
-        service.metrics.in_flight.dec();
         service
             .metrics
             .answered(status.as_u16(), now.saturating_sub(started));
