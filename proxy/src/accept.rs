@@ -8,6 +8,7 @@ use crate::worker::{Command, Worker};
 use bytes::{Bytes, BytesMut};
 use heddle_core::config::{Identifier, ListenProtocol, Mode};
 use heddle_core::detect::{Detected, detect};
+use std::cell::OnceCell;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::rc::Rc;
@@ -116,6 +117,7 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
         hop: Hop::new(peer, &trust),
         state: state.clone(),
         serial: false,
+        interim: OnceCell::new(),
     };
     let (send, receive) = tokio::sync::oneshot::channel();
     let task = tokio::task::spawn_local(async move {

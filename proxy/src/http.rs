@@ -7,7 +7,7 @@ mod serve;
 mod tunnel;
 mod view;
 
-pub(crate) use body::{BodySource, Finished, Gate, OutBody, ResponseBody};
+pub(crate) use body::{BodySource, Finished, Gate, GateSignal, OutBody, ResponseBody};
 pub(crate) use forward::{Hop, for_http1, for_http2, outgoing_head, response_head};
 pub(crate) use respond::{grpc_status, injected, is_grpc, respond};
 pub(crate) use serve::serve;

@@ -1,6 +1,7 @@
 //! A connection's bytes, with what detection already read and what the sweeper needs to know.
 
 use crate::clock;
+use crate::shared::lock;
 use bytes::{Buf, Bytes};
 use heddle_core::Nanos;
 use std::collections::VecDeque;
@@ -8,11 +9,10 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
 /// What a downstream connection is doing, as far as time-outs care.
@@ -43,7 +43,7 @@ pub(crate) struct ConnState {
     finished: AtomicU64,
     order: AtomicU8,
     /// Wakes the connection's task: an interim response is queued, or there is an order.
-    pub(crate) wake: Notify,
+    wake: Mutex<Option<Waker>>,
 }
 
 /// What the worker asks of a connection.
@@ -71,14 +71,26 @@ impl ConnState {
             has_interim: AtomicBool::new(false),
             finished: AtomicU64::new(0),
             order: AtomicU8::new(Order::Go as u8),
-            wake: Notify::new(),
+            wake: Mutex::default(),
         })
     }
 
     /// Asks the connection's task for `order`.
     pub(crate) fn order(&self, order: Order) {
         self.order.store(order as u8, Relaxed);
-        self.wake.notify_one();
+        self.wake();
+    }
+
+    /// The task to be woken.
+    pub(crate) fn wake_with(&self, waker: &Waker) {
+        *lock(&self.wake) = Some(waker.clone());
+    }
+
+    fn wake(&self) {
+        let waker = lock(&self.wake).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// What has been asked last.
@@ -124,7 +136,8 @@ impl ConnState {
             }
             queue.push_back(head);
             self.has_interim.store(true, Relaxed);
-            self.wake.notify_one();
+            drop(queue);
+            self.wake();
             return true;
         }
         false

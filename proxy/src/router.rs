@@ -20,13 +20,14 @@ mod plan;
 mod retry;
 
 pub(crate) use entry::{ListenerState, PathEntry};
-pub(crate) use exchange::handle;
+pub(crate) use exchange::{Answering, handle};
 pub(crate) use names::Slot;
 pub(crate) use own::connect_target;
 
 use crate::http::Hop;
 use crate::io::ConnState;
 use crate::worker::Worker;
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -39,4 +40,6 @@ pub(crate) struct Conn {
     pub(crate) state: Arc<ConnState>,
     /// Whether one request follows another, as in HTTP/1.
     pub(crate) serial: bool,
+    /// What each request takes along so that interim responses come back; made once.
+    pub(crate) interim: OnceCell<http::Extensions>,
 }

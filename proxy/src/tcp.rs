@@ -52,7 +52,7 @@ where
         };
         let address = endpoint.shared.address;
         tried.push(address);
-        let charge = Charge::new(client.clone(), endpoint.clone(), None, None);
+        let charge = Charge::new(client.clone(), endpoint.clone(), None, None, clock::now());
         let pool = &client.policy.pool;
         let opened = match OpenGuard::take(&client.shared, &endpoint.shared, pool.max_connections) {
             Ok(open) => connect_tcp(address, pool)

@@ -15,8 +15,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// What a worker is told.
@@ -53,7 +54,7 @@ const SWEEP_EVERY: u32 = 4;
 pub(crate) struct Worker {
     pub(crate) id: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) running: RefCell<Arc<Running>>,
+    pub(crate) running: RefCell<Rc<Arc<Running>>>,
     pub(crate) rng: Rc<RefCell<Xoshiro>>,
     /// Mirrored requests under way.
     pub(crate) mirrors: Cell<usize>,
@@ -90,8 +91,7 @@ pub(crate) fn run(
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    let local = LocalSet::new();
+        .build_local(LocalOptions::default())?;
     let seed = clock::now()
         ^ (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ u64::from(std::process::id());
@@ -99,7 +99,7 @@ pub(crate) fn run(
     let worker = Rc::new(Worker {
         id,
         seen: Cell::new(running.generation),
-        running: RefCell::new(running),
+        running: RefCell::new(Rc::new(running)),
         shared,
         rng: Rc::new(RefCell::new(Xoshiro::seeded(seed))),
         mirrors: Cell::new(0),
@@ -111,7 +111,7 @@ pub(crate) fn run(
         next_connection: Cell::new(0),
         idle: RefCell::new(None),
     });
-    runtime.block_on(local.run_until(worker.serve(commands)));
+    runtime.block_on(worker.serve(commands));
     Ok(())
 }
 
@@ -211,7 +211,7 @@ impl Worker {
                 listening.state.configure(listener.clone(), metrics);
             }
         }
-        *self.running.borrow_mut() = running;
+        *self.running.borrow_mut() = Rc::new(running);
     }
 
     /// The client for a bound id under a policy; `None` when discovery has no such set.
@@ -286,6 +286,11 @@ impl Worker {
                 Phase::Idle => limits.idle,
             };
             if now.saturating_sub(since) > clock::nanos(limit) {
+                if connection.state.ordered() == Order::Close {
+                    // Told so a tick ago, and still here: it waits for bytes and not for orders.
+                    connection.abort.abort();
+                    continue;
+                }
                 if phase == Phase::Head {
                     connection
                         .listener

@@ -7,15 +7,15 @@ use super::connection::{Answer, ConnectError, Http1, Http2, SendError, h2_error}
 use super::{Client, WorkerEndpoint};
 use crate::clock;
 use crate::http::{OutBody, for_http1, for_http2};
-use crate::io::ConnState;
+use crate::router::Conn;
 use heddle_core::Nanos;
 use heddle_core::retry::Outcome;
 use http::HeaderValue;
 use http::request::Parts;
 use hyper::Request;
+use hyper::client::conn::TrySendError;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -76,7 +76,7 @@ pub(crate) struct Charge {
     /// A request that ran longer than this before its caller left counts as a failure.
     patience: Duration,
     /// The caller's connection, which knows when the caller went away.
-    caller: Option<Arc<ConnState>>,
+    caller: Option<Rc<Conn>>,
     reported: bool,
 }
 
@@ -88,7 +88,8 @@ impl Charge {
         client: Rc<Client>,
         endpoint: Rc<WorkerEndpoint>,
         attempt_timeout: Option<Duration>,
-        caller: Option<Arc<ConnState>>,
+        caller: Option<Rc<Conn>>,
+        now: Nanos,
     ) -> Self {
         endpoint.shared.ewma.start();
         endpoint.shared.requests.fetch_add(1, Relaxed);
@@ -97,7 +98,7 @@ impl Charge {
         Self {
             client,
             endpoint,
-            started: clock::now(),
+            started: now,
             patience: attempt_timeout.unwrap_or(CANCEL_IS_FAILURE),
             caller,
             reported: false,
@@ -120,13 +121,17 @@ impl Charge {
     }
 
     /// Pays.
-    pub(crate) fn report(mut self, verdict: Verdict) {
-        self.settle(verdict);
+    pub(crate) fn report(self, verdict: Verdict) {
+        self.report_at(verdict, clock::now());
     }
 
-    fn settle(&mut self, verdict: Verdict) {
+    /// Pays, at a time that the caller has just read.
+    pub(crate) fn report_at(mut self, verdict: Verdict, now: Nanos) {
+        self.settle(verdict, now);
+    }
+
+    fn settle(&mut self, verdict: Verdict, now: Nanos) {
         self.reported = true;
-        let now = clock::now();
         let (shared, set) = (&self.endpoint.shared, &self.client.shared);
         let accrual = &self.client.policy.accrual;
         set.metrics.in_flight.dec();
@@ -138,7 +143,10 @@ impl Charge {
             Verdict::Cancelled => {
                 set.metrics.cancelled.inc();
                 // The proxy may have waited for a caller that had finished its half; that was its own patience.
-                let finished = self.caller.as_ref().and_then(|caller| caller.finished());
+                let finished = self
+                    .caller
+                    .as_ref()
+                    .and_then(|caller| caller.state.finished());
                 ended = finished.map_or(now, |at| at.clamp(self.started, now));
                 ended.saturating_sub(self.started) >= clock::nanos(self.patience)
             }
@@ -181,7 +189,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         if !self.reported {
-            self.settle(Verdict::Cancelled);
+            self.settle(Verdict::Cancelled, clock::now());
         }
     }
 }
@@ -217,24 +225,27 @@ impl Drop for StreamGuard {
 
 /// What is sent.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) head: Parts,
+pub(crate) struct Outgoing<'a> {
+    /// Left in place, ready to be sent once more, unless it went out.
+    pub(crate) head: &'a mut Parts,
     pub(crate) body: OutBody,
     /// The protocol that the caller asks to switch to.
     pub(crate) upgrade: Option<HeaderValue>,
+    pub(crate) http2: bool,
+    /// When the attempt begins: now, as read a moment ago.
+    pub(crate) now: Nanos,
 }
 
-/// Sends `request` to `endpoint`, within `attempt_timeout` up to the response's head.
+/// Sends `request` to `endpoint`, within `limit` up to the response's head.
 /// `caller` is the connection of whoever waits for the answer; copies have none.
 pub(crate) async fn attempt(
     client: &Rc<Client>,
     endpoint: Rc<WorkerEndpoint>,
-    request: Outgoing,
-    http2: bool,
+    request: Outgoing<'_>,
     limit: Limit,
-    caller: Option<Arc<ConnState>>,
+    caller: Option<Rc<Conn>>,
 ) -> Result<Attempted, Failure> {
-    let charge = Charge::new(client.clone(), endpoint, limit.attempt, caller);
+    let charge = Charge::new(client.clone(), endpoint, limit.attempt, caller, request.now);
     let origin = request.body.origin();
     if client.shared.requests.load(Relaxed) > client.policy.pool.max_requests {
         client.shared.metrics.refused.inc("requests");
@@ -250,7 +261,7 @@ pub(crate) async fn attempt(
     }
     let sent = {
         let mut exchange = std::pin::pin!(async {
-            if http2 {
+            if request.http2 {
                 send_http2(&charge, request).await
             } else {
                 send_http1(&charge, request).await
@@ -402,49 +413,43 @@ fn describe(error: &hyper::Error) -> String {
     text
 }
 
-async fn send_http1(charge: &Charge, request: Outgoing) -> Result<(Answer, Lease), SendFailure> {
+async fn send_http1(
+    charge: &Charge,
+    outgoing: Outgoing<'_>,
+) -> Result<(Answer, Lease), SendFailure> {
     let Outgoing {
-        mut head,
-        body,
+        head,
+        mut body,
         upgrade,
-    } = request;
-    for_http1(&mut head, upgrade.as_ref());
-    let mut request = Request::from_parts(head, body);
+        ..
+    } = outgoing;
+    for_http1(head, upgrade.as_ref());
     let (endpoint, config) = (&charge.endpoint, &charge.client.policy.pool);
     loop {
-        let mut connection = match endpoint.pool.reuse_http1(config) {
+        let mut connection = match endpoint.pool.reuse_http1(config, charge.started) {
             Some(connection) => connection,
             None => Box::pin(endpoint.pool.open_http1(config))
                 .await
                 .map_err(SendFailure::Connect)?,
         };
         let reused = connection.reused;
+        let request = Request::from_parts(std::mem::replace(head, nothing()), body);
         match connection.sender.try_send_request(request).await {
             Ok(response) => return Ok((response, Lease::Http1(connection))),
-            Err(mut error) => {
-                let unsent = error.take_message();
-                let error = error.into_error();
-                match unsent {
-                    // It was closed while idle and nothing was written: the next one of the pool, or
-                    // a fresh one. The pool is finite, so is this loop.
-                    Some(intact) if reused => request = intact,
-                    unsent => {
-                        let error = SendError::from_hyper(error, unsent.is_some());
-                        return Err(SendFailure::Send { error, reused });
-                    }
-                }
-            }
+            Err(error) => body = refused(error, head, reused)?,
         }
     }
 }
 
-async fn send_http2(charge: &Charge, request: Outgoing) -> Result<(Answer, Lease), SendFailure> {
-    let Outgoing { mut head, body, .. } = request;
-    for_http2(&mut head);
-    let mut request = Request::from_parts(head, body);
+async fn send_http2(
+    charge: &Charge,
+    outgoing: Outgoing<'_>,
+) -> Result<(Answer, Lease), SendFailure> {
+    let Outgoing { head, mut body, .. } = outgoing;
+    for_http2(head);
     let (endpoint, config) = (&charge.endpoint, &charge.client.policy.pool);
     loop {
-        let (connection, reused) = match endpoint.pool.reuse_http2(config) {
+        let (connection, reused) = match endpoint.pool.reuse_http2(config, charge.started) {
             Some(connection) => (connection, true),
             None => Box::pin(endpoint.pool.open_http2(config))
                 .await
@@ -452,19 +457,37 @@ async fn send_http2(charge: &Charge, request: Outgoing) -> Result<(Answer, Lease
         };
         let stream = StreamGuard::new(connection.clone());
         let mut sender = connection.sender.clone();
+        let request = Request::from_parts(std::mem::replace(head, nothing()), body);
         match sender.try_send_request(request).await {
             Ok(response) => return Ok((response, Lease::Http2 { _stream: stream })),
-            Err(mut error) => {
-                let unsent = error.take_message();
-                let error = error.into_error();
-                match unsent {
-                    Some(intact) if reused => request = intact,
-                    unsent => {
-                        let error = SendError::from_hyper(error, unsent.is_some());
-                        return Err(SendFailure::Send { error, reused });
-                    }
-                }
-            }
+            Err(error) => body = refused(error, head, reused)?,
         }
     }
+}
+
+/// Sorts hyper's refusal. A request that it gave back, since its connection had been closed while
+/// idle, goes to the next one of the pool, or a fresh one: then this is its body, and its head is
+/// back in place. The pool is finite, so are the loops.
+fn refused(
+    mut error: TrySendError<Request<OutBody>>,
+    head: &mut Parts,
+    reused: bool,
+) -> Result<OutBody, SendFailure> {
+    let unsent = error.take_message();
+    let error = error.into_error();
+    let intact = unsent.is_some();
+    if let Some(unsent) = unsent {
+        let (parts, body) = unsent.into_parts();
+        *head = parts;
+        if reused {
+            return Ok(body);
+        }
+    }
+    let error = SendError::from_hyper(error, intact);
+    Err(SendFailure::Send { error, reused })
+}
+
+/// What stands for a head that has gone out.
+fn nothing() -> Parts {
+    Request::new(()).into_parts().0
 }

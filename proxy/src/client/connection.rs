@@ -1,9 +1,11 @@
 //! One upstream connection: how it is made and how a request goes over it.
 
+use crate::clock;
 use crate::exec::LocalExec;
 use crate::http::OutBody;
 use crate::io::Io;
 use crate::shared::{EndpointShared, SetShared};
+use heddle_core::Nanos;
 use heddle_core::config::Pool;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -111,7 +113,7 @@ pub(crate) async fn connect_tcp(
 #[derive(Debug)]
 pub(crate) struct Http1 {
     pub(crate) sender: http1::SendRequest<OutBody>,
-    pub(crate) born: Instant,
+    pub(crate) born: Nanos,
     /// Whether it has carried a request before.
     pub(crate) reused: bool,
 }
@@ -139,7 +141,7 @@ pub(crate) async fn connect_http1(
     });
     Ok(Http1 {
         sender,
-        born: Instant::now(),
+        born: clock::now(),
         reused: false,
     })
 }
@@ -151,7 +153,7 @@ const MAX_RESPONSE_HEADERS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Http2 {
     pub(crate) sender: http2::SendRequest<OutBody>,
-    pub(crate) born: Instant,
+    pub(crate) born: Nanos,
     /// Streams that we have open on it.
     pub(crate) streams: Cell<usize>,
     /// Streams that the peer allows, as it said last.
@@ -189,10 +191,14 @@ pub(crate) async fn connect_http2(
     let allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
     let told = allowed.clone();
     tokio::task::spawn_local(async move {
-        // Each poll may have read new settings; the pool wants to know.
+        // A poll may have read new settings, which the pool wants to know; asking takes a lock.
+        let mut polls = 0_u32;
         let driven = std::future::poll_fn(|cx| {
             let done = Pin::new(&mut connection).poll(cx);
-            told.set(connection.current_max_send_streams());
+            polls = polls.wrapping_add(1);
+            if polls < SETTLING || polls.is_multiple_of(SETTINGS_EVERY) {
+                told.set(connection.current_max_send_streams());
+            }
             done
         });
         driven.await.ok();
@@ -200,11 +206,16 @@ pub(crate) async fn connect_http2(
     });
     Ok(Rc::new(Http2 {
         sender,
-        born: Instant::now(),
+        born: clock::now(),
         streams: Cell::new(0),
         allowed,
     }))
 }
+
+/// Polls of a new HTTP/2 connection after each of which its settings are looked at: they come first.
+const SETTLING: u32 = 8;
+/// And how often afterwards; peers that change them in mid-flight are rare.
+const SETTINGS_EVERY: u32 = 32;
 
 /// Bytes of one stream that may be under way towards a slow reader: bounds memory per stream.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;

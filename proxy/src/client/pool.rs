@@ -3,21 +3,22 @@
 //! Invariant: a connection in the pool has no request on it (HTTP/1) or room for one (HTTP/2).
 
 use super::connection::{ConnectError, Http1, Http2, connect_http1, connect_http2};
+use crate::clock;
 use crate::shared::{EndpointShared, SetShared};
+use heddle_core::Nanos;
 use heddle_core::config::Pool;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// Connections of one worker to one endpoint.
 #[derive(Debug)]
 pub(crate) struct EndpointPool {
     pub(crate) set: Arc<SetShared>,
     pub(crate) endpoint: Arc<EndpointShared>,
-    idle: RefCell<Vec<(Http1, Instant)>>,
+    idle: RefCell<Vec<(Http1, Nanos)>>,
     http2: RefCell<Vec<Rc<Http2>>>,
     /// Requests without an HTTP/2 connection: those that open one, and those that wait for it.
     connecting: Cell<usize>,
@@ -43,21 +44,24 @@ impl EndpointPool {
     }
 
     /// A pooled HTTP/1 connection, the most recently used first, so that the rest can go idle.
-    pub(crate) fn reuse_http1(&self, config: &Pool) -> Option<Http1> {
+    pub(crate) fn reuse_http1(&self, config: &Pool, now: Nanos) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
-        if idle.is_empty() {
-            return None;
-        }
-        let now = Instant::now();
-        while let Some((mut connection, since)) = idle.pop() {
-            if now.duration_since(since) < config.idle
-                && connection.sender.is_ready()
-                && young(connection.born, config)
-            {
+        let mut index = idle.len();
+        while index > 0 {
+            index -= 1;
+            let (connection, since) = &idle[index];
+            let fresh = now.saturating_sub(*since) < clock::nanos(config.idle)
+                && !connection.sender.is_closed()
+                && young(connection.born, now, config);
+            if !fresh {
+                idle.remove(index);
+            } else if connection.sender.is_ready() {
+                let (mut connection, _) = idle.remove(index);
                 connection.reused = true;
                 self.set.metrics.connections_reused.inc();
                 return Some(connection);
             }
+            // Else its task has yet to see the end of the last answer: the next one will do.
         }
         None
     }
@@ -68,29 +72,20 @@ impl EndpointPool {
         connect_http1(&self.set, &self.endpoint, config).await
     }
 
-    /// Puts a connection back once its answer has been read; one that needs a moment to finish is
-    /// waited for on its own.
-    pub(crate) fn put_http1(self: &Rc<Self>, connection: Http1, config: &Pool) {
-        if connection.sender.is_closed() || config.idle.is_zero() || !young(connection.born, config)
+    /// Puts a connection back once its answer has been read.
+    pub(crate) fn put_http1(&self, connection: Http1, config: &Pool, now: Nanos) {
+        if connection.sender.is_closed()
+            || config.idle.is_zero()
+            || !young(connection.born, now, config)
         {
             return;
         }
-        if connection.sender.is_ready() {
-            self.idle.borrow_mut().push((connection, Instant::now()));
-            return;
-        }
-        let pool = self.clone();
-        tokio::task::spawn_local(async move {
-            let mut connection = connection;
-            if connection.sender.ready().await.is_ok() {
-                pool.idle.borrow_mut().push((connection, Instant::now()));
-            }
-        });
+        self.idle.borrow_mut().push((connection, now));
     }
 
     /// An HTTP/2 connection that has room for a stream.
-    pub(crate) fn reuse_http2(&self, config: &Pool) -> Option<Rc<Http2>> {
-        let connection = self.find_http2(config)?;
+    pub(crate) fn reuse_http2(&self, config: &Pool, now: Nanos) -> Option<Rc<Http2>> {
+        let connection = self.find_http2(config, now)?;
         self.set.metrics.connections_reused.inc();
         Some(connection)
     }
@@ -108,7 +103,7 @@ impl EndpointPool {
         let failed = self.failed.get();
         while self.opening.get() * config.max_streams >= self.connecting.get() {
             self.arrived.notified().await;
-            if let Some(connection) = self.find_http2(config) {
+            if let Some(connection) = self.find_http2(config, clock::now()) {
                 return Ok((connection, true));
             }
             if self.failed.get() != failed {
@@ -127,27 +122,29 @@ impl EndpointPool {
         Ok((connection, false))
     }
 
-    fn find_http2(&self, config: &Pool) -> Option<Rc<Http2>> {
+    fn find_http2(&self, config: &Pool, now: Nanos) -> Option<Rc<Http2>> {
         let mut connections = self.http2.borrow_mut();
         if connections.iter().any(|c| c.sender.is_closed()) {
             connections.retain(|c| !c.sender.is_closed());
         }
         connections
             .iter()
-            .find(|c| c.has_room(config.max_streams) && young(c.born, config))
+            .find(|c| c.has_room(config.max_streams) && young(c.born, now, config))
             .cloned()
     }
 
     /// Drops what has been idle for too long.
     pub(crate) fn sweep(&self, config: &Pool) {
-        let now = Instant::now();
+        let now = clock::now();
+        let idle = clock::nanos(config.idle);
         self.idle
             .borrow_mut()
-            .retain(|(c, since)| now.duration_since(*since) < config.idle && !c.sender.is_closed());
+            .retain(|(c, since)| now.saturating_sub(*since) < idle && !c.sender.is_closed());
         self.http2.borrow_mut().retain(|c| {
             let keep = !c.sender.is_closed()
-                && (c.streams.get() > 0 || now.duration_since(c.born) < HTTP2_MIN_AGE);
-            keep || (young(c.born, config) && !c.sender.is_closed())
+                && (c.streams.get() > 0
+                    || now.saturating_sub(c.born) < clock::nanos(HTTP2_MIN_AGE));
+            keep || (young(c.born, now, config) && !c.sender.is_closed())
         });
     }
 
@@ -161,10 +158,10 @@ impl EndpointPool {
 /// An HTTP/2 connection is kept at least this long, used or not.
 const HTTP2_MIN_AGE: std::time::Duration = std::time::Duration::from_secs(60);
 
-fn young(born: Instant, config: &Pool) -> bool {
+fn young(born: Nanos, now: Nanos, config: &Pool) -> bool {
     config
         .lifetime
-        .is_none_or(|lifetime| born.elapsed() < lifetime)
+        .is_none_or(|lifetime| now.saturating_sub(born) < clock::nanos(lifetime))
 }
 
 /// Counts a request that waits for a connection.

@@ -1,12 +1,12 @@
 //! The heads that go on: what is removed, what is added (RFC 9110 section 7.6, RFC 7239).
 
 use super::tunnel::upgrade_token;
-use super::view::authority;
 use heddle_core::headers as decide;
 use http::header::{
-    CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE, VIA,
+    CONNECTION, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE, VIA,
 };
 use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri, Version};
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -47,26 +47,30 @@ impl Hop {
         self.peer
     }
 
-    fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+    /// The host as a field value, and the `forwarded` element that goes with it: made anew only when
+    /// the host is another one than last time.
+    fn with_host(&self, host: &[u8]) -> (HeaderValue, HeaderValue) {
         let mut last = self.forwarded.borrow_mut();
-        if last.0 != host {
+        if last.0.as_bytes() != host || last.1.is_empty() {
+            let value =
+                HeaderValue::from_bytes(host).unwrap_or_else(|_| HeaderValue::from_static(""));
             let hop = decide::Hop {
                 peer: SocketAddr::new(self.peer, 0),
-                host: host.to_str().ok(),
+                host: value.to_str().ok(),
                 scheme: "http",
             };
-            let element = hop.forwarded();
-            let element = HeaderValue::from_str(&element)
+            let element = HeaderValue::from_str(&hop.forwarded())
                 .unwrap_or_else(|_| HeaderValue::from_static("for=unknown"));
-            *last = (host.clone(), element);
+            *last = (value, element);
         }
-        last.1.clone()
+        last.clone()
     }
 
-    fn add(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+    /// Adds what this hop says of the caller.
+    fn add(&self, headers: &mut HeaderMap, host: &HeaderValue, forwarded: HeaderValue) {
         if self.trusted {
             append(headers, X_FORWARDED_FOR, &self.x_forwarded_for);
-            append(headers, FORWARDED, &self.forwarded(host));
+            append(headers, FORWARDED, &forwarded);
             if !headers.contains_key(X_FORWARDED_PROTO) {
                 headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
             }
@@ -78,14 +82,14 @@ impl Hop {
         headers.insert(X_FORWARDED_FOR, self.x_forwarded_for.clone());
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
         headers.insert(X_FORWARDED_HOST, host.clone());
-        headers.insert(FORWARDED, self.forwarded(host));
+        headers.insert(FORWARDED, forwarded);
     }
 }
 
 /// Appends to a list header: to the last line, as a list (RFC 9110 section 5.3).
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, value.clone());
+    if let Entry::Vacant(vacant) = headers.entry(&name) {
+        vacant.insert(value.clone());
         return;
     }
     let old: Vec<&[u8]> = headers
@@ -100,31 +104,50 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
 }
 
 /// Prepares a request's head for any upstream: hop-by-hop fields go, the hop's own come. Returns the
-/// upgrade that it asks for, if it is one that we pass on.
+/// upgrade that it asks for, if it is one that we pass on. The authority stays where it was, in the
+/// target or in `Host`; an absolute target of HTTP/1 becomes a path.
 pub(crate) fn outgoing_head(parts: &mut Parts, hop: &Hop) -> Option<HeaderValue> {
-    let upgrade = upgrade_token(&parts.headers, parts.version);
-    let host = match authority(parts).map(HeaderValue::from_str) {
-        Some(Ok(host)) => host,
-        _ => HeaderValue::from_static(""),
-    };
-    let trailers = accepts_trailers(&parts.headers);
-    remove_hop_by_hop(&mut parts.headers);
-    if trailers {
-        parts
-            .headers
-            .insert(TE, HeaderValue::from_static("trailers"));
+    // Ours and the caller's: one growth of the map instead of several.
+    parts.headers.reserve(OWN_FIELDS);
+    let mut upgrade = None;
+    if has_hop_by_hop(&parts.headers) {
+        upgrade = upgrade_token(&parts.headers, parts.version);
+        let trailers = accepts_trailers(&parts.headers);
+        remove_hop_by_hop(&mut parts.headers);
+        if trailers {
+            parts
+                .headers
+                .insert(TE, HeaderValue::from_static("trailers"));
+        }
     }
-    hop.add(&mut parts.headers, &host);
+    let absolute = parts.uri.authority().is_some();
+    let (host, forwarded) = hop.with_host(match (parts.uri.authority(), parts.headers.get(HOST)) {
+        (Some(authority), _) => authority.as_str().as_bytes(),
+        (None, Some(host)) => host.as_bytes(),
+        (None, None) => b"",
+    });
+    hop.add(&mut parts.headers, &host, forwarded);
     via(&mut parts.headers, parts.version);
-    if !parts.headers.contains_key(HOST) || parts.uri.authority().is_some() {
+    if absolute && parts.version != Version::HTTP_2 {
+        parts.uri = origin_form(&parts.uri, &parts.method);
+        parts.headers.insert(HOST, host);
+    } else if !absolute && !parts.headers.contains_key(HOST) {
         parts.headers.insert(HOST, host);
     }
     upgrade
 }
 
+/// Fields that a hop adds at most: four of the caller, `via`, `host`, `heddle-context` and `te`.
+const OWN_FIELDS: usize = 8;
+
 /// Turns a prepared head into what an HTTP/1 upstream gets.
 pub(crate) fn for_http1(parts: &mut Parts, upgrade: Option<&HeaderValue>) {
-    if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
+    if let Some(authority) = parts.uri.authority() {
+        // A field that came beside it says the same; the authority counts (RFC 9113 section 8.3.1).
+        let host = HeaderValue::from_str(authority.as_str());
+        if let Ok(host) = host {
+            parts.headers.insert(HOST, host);
+        }
         parts.uri = origin_form(&parts.uri, &parts.method);
     }
     if parts.version == Version::HTTP_2 {
@@ -145,40 +168,38 @@ pub(crate) fn for_http1(parts: &mut Parts, upgrade: Option<&HeaderValue>) {
 
 /// Turns a prepared head into what an HTTP/2 upstream gets: the host becomes `:authority`.
 pub(crate) fn for_http2(parts: &mut Parts) {
+    parts.version = Version::HTTP_2;
     let host = parts.headers.remove(HOST);
-    let authority = host
-        .as_ref()
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or("");
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    let mut builder = Uri::builder().scheme("http").path_and_query(target);
-    builder = builder.authority(if authority.is_empty() {
-        "unknown"
-    } else {
-        authority
-    });
-    if let Ok(uri) = builder.build() {
+    let is_ready = parts.uri.authority().is_some() && parts.uri.scheme() == Some(&Scheme::HTTP);
+    if is_ready {
+        return;
+    }
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    if uri.authority.is_none() {
+        let host = host.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        uri.authority = Authority::try_from(host).ok();
+    }
+    uri.authority
+        .get_or_insert_with(|| Authority::from_static("unknown"));
+    uri.path_and_query
+        .get_or_insert_with(|| PathAndQuery::from_static("/"));
+    if let Ok(uri) = Uri::from_parts(uri) {
         parts.uri = uri;
     }
-    parts.version = Version::HTTP_2;
 }
 
 fn origin_form(uri: &Uri, method: &Method) -> Uri {
     let target = match uri.path_and_query() {
         // `OPTIONS http://host` without a path means the server itself (RFC 9112 section 3.2.4).
-        Some(target) if method == Method::OPTIONS && target.as_str() == "*" => "*",
-        Some(target) if target.as_str().starts_with('?') => {
-            return format!("/{}", target.as_str())
-                .parse()
-                .unwrap_or_else(|_| Uri::from_static("/"));
-        }
-        Some(target) => target.as_str(),
-        None => "/",
+        Some(target) if method == Method::OPTIONS && target.as_str() == "*" => target.clone(),
+        Some(target) if target.as_str().starts_with('?') => format!("/{}", target.as_str())
+            .parse()
+            .unwrap_or_else(|_| PathAndQuery::from_static("/")),
+        Some(target) => target.clone(),
+        None => PathAndQuery::from_static("/"),
     };
-    target.parse().unwrap_or_else(|_| Uri::from_static("/"))
+    Uri::from(target)
 }
 
 /// HTTP/2 may split `cookie`; HTTP/1 has one line (RFC 9113 section 8.2.3).
@@ -204,20 +225,17 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether any field is one of a single hop; most heads have none, and one look tells.
+fn has_hop_by_hop(headers: &HeaderMap) -> bool {
+    headers
+        .keys()
+        .any(|name| decide::is_hop_by_hop(name.as_str()))
+}
+
 /// Removes the fields of one hop: the fixed ones, and those that `Connection` names unless they are
 /// protected (a caller must not make the proxy drop what it relies on).
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let mut named: Vec<HeaderName> = Vec::new();
-    let mut found = false;
-    for name in headers.keys() {
-        if decide::is_hop_by_hop(name.as_str()) {
-            found = true;
-            break;
-        }
-    }
-    if !found {
-        return;
-    }
     for value in headers.get_all(CONNECTION) {
         for token in decide::connection_tokens(value.as_bytes()) {
             if !decide::protected(&token.to_ascii_lowercase())
@@ -262,7 +280,9 @@ pub(crate) fn response_head(headers: &mut HeaderMap, received: Version, to: Vers
     } else {
         headers.get(TRAILER).cloned()
     };
-    remove_hop_by_hop(headers);
+    if has_hop_by_hop(headers) {
+        remove_hop_by_hop(headers);
+    }
     if let Some(trailer) = trailer {
         headers.insert(TRAILER, trailer);
     }

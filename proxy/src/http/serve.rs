@@ -3,21 +3,20 @@
 use super::{BoxError, ResponseBody};
 use crate::client::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 use crate::exec::LocalExec;
-use crate::io::{Io, Order};
-use crate::router::{Conn, handle};
+use crate::io::{ConnState, Io, Order};
+use crate::router::{Answering, Conn, handle};
 use heddle_core::detect::Detected;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-
-type Answering = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, BoxError>>>>;
 
 /// Everything that happens to a request of one connection, as a `tower::Service`: the seam for
 /// whoever wants to put something in front of routing (see the ADR on functions and layers).
@@ -37,7 +36,20 @@ impl tower_service::Service<Request<Incoming>> for Router {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Answering {
-        Box::pin(handle(self.conn.clone(), request))
+        handle(self.conn.clone(), request)
+    }
+}
+
+/// hyper's face of the router, which is always ready.
+struct Direct(RefCell<Router>);
+
+impl hyper::service::Service<Request<Incoming>> for Direct {
+    type Response = Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        tower_service::Service::call(&mut *self.0.borrow_mut(), request)
     }
 }
 
@@ -46,7 +58,7 @@ pub(crate) async fn serve<S>(conn: Rc<Conn>, io: Io<S>, protocol: Detected)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(Router { conn: conn.clone() });
+    let service = Direct(RefCell::new(Router { conn: conn.clone() }));
     let limits = conn.listener.running.borrow().spec.limits;
     if protocol == Detected::Http2 {
         let connection = http2::Builder::new(LocalExec)
@@ -58,21 +70,10 @@ where
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(TokioIo::new(io), service);
-        let mut connection = pin!(connection);
-        let mut drained = false;
-        loop {
-            tokio::select! {
-                done = connection.as_mut() => return log(done),
-                () = conn.state.wake.notified() => match conn.state.ordered() {
-                    Order::Close => return,
-                    Order::Drain if !drained => {
-                        drained = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    _ => {}
-                },
-            }
-        }
+        return drive(&conn.state, pin!(connection), |connection| {
+            connection.graceful_shutdown();
+        })
+        .await;
     }
     let connection = http1::Builder::new()
         .keep_alive(true)
@@ -80,20 +81,41 @@ where
         .max_header_size(limits.header_bytes)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let mut drained = false;
-    loop {
-        tokio::select! {
-            done = connection.as_mut() => return log(done),
-            () = conn.state.wake.notified() => match conn.state.ordered() {
-                Order::Close => return,
-                Order::Drain if !drained => {
-                    drained = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                _ => {}
-            },
+    drive(&conn.state, pin!(connection), |connection| {
+        connection.graceful_shutdown();
+    })
+    .await;
+}
+
+/// Runs a connection to its end, or to the worker's order.
+async fn drive<C>(state: &ConnState, mut connection: Pin<&mut C>, drain: impl Fn(Pin<&mut C>))
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut obeyed = Order::Go;
+    let mut waker: Option<Waker> = None;
+    let driven = poll_fn(|cx| {
+        // The task stays the same, so this is a comparison and no lock.
+        if !waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            state.wake_with(cx.waker());
+            waker = Some(cx.waker().clone());
         }
+        let ordered = state.ordered();
+        if ordered != obeyed {
+            obeyed = ordered;
+            match ordered {
+                Order::Close => return Poll::Ready(None),
+                Order::Drain => drain(connection.as_mut()),
+                Order::Go => {}
+            }
+        }
+        connection.as_mut().poll(cx).map(Some)
+    });
+    if let Some(done) = driven.await {
+        log(done);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::names::Slot;
 use crate::client::Policy;
-use crate::metrics::CacheMetrics;
+use crate::metrics::{CacheMetrics, ListenerMetrics};
 use crate::shared::{Running, RunningListener, ServiceShared, Shared};
 use heddle_core::Nanos;
 use heddle_core::config::{Fault, Mode, Retries, Route};
@@ -108,7 +108,9 @@ impl PathEntry {
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) name: String,
-    pub(crate) running: RefCell<Arc<RunningListener>>,
+    pub(crate) running: RefCell<Rc<Arc<RunningListener>>>,
+    /// The same for every configuration of this listener.
+    pub(crate) metrics: Arc<ListenerMetrics>,
     /// By the authority as it was sent, for listeners that identify by host alone; by nothing, for
     /// those that have one name.
     hosts: RefCell<HashMap<Box<str>, Rc<PathEntry>>>,
@@ -119,7 +121,8 @@ impl ListenerState {
     pub(crate) fn new(running: Arc<RunningListener>) -> Self {
         Self {
             name: running.spec.name.clone(),
-            running: RefCell::new(running),
+            metrics: running.metrics.clone(),
+            running: RefCell::new(Rc::new(running)),
             hosts: RefCell::default(),
             paths: RefCell::default(),
         }
@@ -127,7 +130,7 @@ impl ListenerState {
 
     /// Takes over a new configuration. Requests in flight keep what they hold.
     pub(crate) fn configure(&self, running: Arc<RunningListener>, metrics: &CacheMetrics) {
-        *self.running.borrow_mut() = running;
+        *self.running.borrow_mut() = Rc::new(running);
         metrics.entries.add(-(self.paths.borrow().len() as i64));
         self.hosts.borrow_mut().clear();
         self.paths.borrow_mut().clear();

@@ -1,9 +1,10 @@
 //! One request and its answer.
 
 use super::entry::PathEntry;
+use super::finish::finish;
 use super::hop::{self, Context};
 use super::plan::Plan;
-use super::retry::send;
+use super::retry::Attempts;
 use super::{Conn, fault, mirror, own};
 use crate::clock;
 use crate::error::Error;
@@ -11,10 +12,10 @@ use crate::http::{
     BodySource, BoxError, Gate, HeadView, ResponseBody, is_grpc, outgoing_head, respond,
 };
 use crate::io::Phase;
-use crate::shared::{Running, RunningListener, ServiceShared};
+use crate::shared::{Running, RunningListener};
 use heddle_core::Nanos;
 use heddle_core::answer::Kind;
-use heddle_core::config::{Identifier, Mode, Rule};
+use heddle_core::config::{Identifier, Mode, Route, Rule};
 use heddle_core::identify::{Identified, RequestView, consume_path, identify_first};
 use heddle_core::name::Path;
 use heddle_core::route::{self, Caller};
@@ -22,14 +23,15 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// What every step of a request needs.
 pub(super) struct Exchange {
     pub(super) conn: Rc<Conn>,
-    pub(super) listener: Arc<RunningListener>,
-    pub(super) running: Arc<Running>,
+    pub(super) listener: Rc<Arc<RunningListener>>,
+    pub(super) running: Rc<Arc<Running>>,
     pub(super) started: Nanos,
     pub(super) grpc: bool,
     pub(super) http2: bool,
@@ -37,46 +39,167 @@ pub(super) struct Exchange {
 }
 
 /// Answers a request; an error means that the connection or the stream is to be reset.
-pub(crate) async fn handle(
-    conn: Rc<Conn>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, BoxError> {
-    if conn.serial {
-        conn.state.enter(Phase::Busy);
+///
+/// What can be decided without waiting is decided here and now; the future holds what is left, by
+/// reference, since every byte of it is moved for each request.
+pub(crate) fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Answering {
+    match Call::begin(conn, request) {
+        Ok(mut call) => Box::pin(async move { call.answer().await }),
+        Err(answer) => Box::pin(std::future::ready(Ok(answer))),
     }
-    conn.worker.refresh();
-    let started = clock::now();
-    let listener = conn.listener.running.borrow().clone();
-    listener.metrics.requests_in_flight.inc();
-    let flight = InFlight {
-        conn: conn.clone(),
-        listener: listener.clone(),
-        service: None,
-    };
-    let grpc = is_grpc(request.headers());
-    if listener.metrics.requests_in_flight.get() > listener.spec.limits.requests as i64 {
-        let reason = format!(
-            "listener {} has its cap of {} requests in flight",
-            listener.spec.name, listener.spec.limits.requests
-        );
-        return Ok(refuse(
-            &listener,
-            &Error::new(Kind::Overloaded, reason),
+}
+
+/// An answer under way.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Answered>>>;
+type Answered = Result<Response<ResponseBody>, BoxError>;
+
+/// A request whose name is known.
+struct Call {
+    exchange: Exchange,
+    entry: Rc<PathEntry>,
+    parts: Parts,
+    body: Option<Incoming>,
+    flight: Option<InFlight>,
+}
+
+impl Call {
+    fn begin(
+        conn: Rc<Conn>,
+        request: Request<Incoming>,
+    ) -> Result<Box<Self>, Response<ResponseBody>> {
+        if conn.serial {
+            conn.state.enter(Phase::Busy);
+        }
+        conn.worker.refresh();
+        let listener = conn.listener.running.borrow().clone();
+        listener.metrics.requests_in_flight.inc();
+        let mut flight = InFlight {
+            conn: conn.clone(),
+            entry: None,
+        };
+        let grpc = is_grpc(request.headers());
+        if listener.metrics.requests_in_flight.get() > listener.spec.limits.requests as i64 {
+            let reason = format!(
+                "listener {} has its cap of {} requests in flight",
+                listener.spec.name, listener.spec.limits.requests
+            );
+            let error = Error::new(Kind::Overloaded, reason);
+            return Err(refuse(&listener, &error, grpc));
+        }
+        let (mut parts, body) = request.into_parts();
+        let running = conn.worker.running.borrow().clone();
+        let mut exchange = Exchange {
+            running,
+            http2: parts.version == http::Version::HTTP_2,
+            conn,
+            listener,
+            started: clock::now(),
             grpc,
-        ));
+            context: Context::default(),
+        };
+        let entry = exchange
+            .name(&mut parts)
+            .map_err(|error| refuse(&exchange.listener, &error, grpc))?;
+        entry.touch(exchange.started);
+        flight.enter(&entry);
+        if exchange.context.stripped {
+            entry.service.metrics.overrides_stripped.inc();
+        }
+        Ok(Box::new(Self {
+            exchange,
+            entry,
+            parts,
+            body: Some(body),
+            flight: Some(flight),
+        }))
     }
-    let (parts, body) = request.into_parts();
-    let running = conn.worker.running.borrow().clone();
-    let exchange = Exchange {
-        running,
-        http2: parts.version == http::Version::HTTP_2,
-        conn,
-        listener,
-        started,
-        grpc,
-        context: Context::default(),
-    };
-    exchange.run(parts, body, flight).await
+
+    async fn answer(&mut self) -> Answered {
+        if self.parts.method == Method::CONNECT {
+            let tunnel = own::connect(&self.exchange, &self.entry, &mut self.parts);
+            let answer = Box::pin(tunnel).await;
+            return Ok(answer.unwrap_or_else(|error| self.exchange.own_answer(&self.entry, &error)));
+        }
+        match self.serve().await {
+            Ok(answer) => Ok(answer),
+            Err(Ended::Answer(error)) => Ok(self.exchange.own_answer(&self.entry, &error)),
+            Err(Ended::Injected(answer)) => {
+                let elapsed = clock::now().saturating_sub(self.exchange.started);
+                self.entry
+                    .service
+                    .metrics
+                    .answered(answer.status().as_u16(), elapsed);
+                Ok(answer)
+            }
+            Err(Ended::Reset(error)) => Err(error),
+        }
+    }
+
+    async fn serve(&mut self) -> Result<Response<ResponseBody>, Ended> {
+        let entry = self.entry.clone();
+        let route = entry.route.as_deref();
+        let index = self.exchange.rule(route, &self.parts)?;
+        let rule = route.zip(index).map(|(route, index)| &route.rules[index]);
+        if !entry.faults.is_empty() {
+            Box::pin(fault::inject(&self.exchange, &entry, &self.parts)).await?;
+        }
+        if let Some(answer) = rule.and_then(own::fixed) {
+            entry.service.metrics.answered(
+                answer.status().as_u16(),
+                clock::now().saturating_sub(self.exchange.started),
+            );
+            return Ok(answer);
+        }
+        let slots = index.map(|index| &entry.rules[index]);
+        let slot = match (rule, slots) {
+            (Some(rule), Some(slots)) => &slots.to[self.exchange.arm(&entry, rule, &self.parts)],
+            _ => &entry.own,
+        };
+        let (plan, mut body) = self.plan(&entry, rule)?;
+        if let Some((mirror, slot)) = rule
+            .and_then(|rule| rule.mirror.as_ref())
+            .zip(slots.and_then(|slots| slots.mirror.as_ref()))
+        {
+            let copied = mirror::copy(&self.exchange, &entry, mirror, slot, &self.parts, body);
+            body = Box::pin(copied).await;
+        }
+        let mut attempts = Attempts::new(&entry, slot, &mut self.parts, body, plan);
+        let answer = attempts.until_answered(&mut self.exchange).await?;
+        let (plan, flight) = (attempts.into_plan(), self.flight.take());
+        Ok(finish(
+            &mut self.exchange,
+            &entry,
+            plan,
+            rule,
+            answer,
+            flight,
+        ))
+    }
+
+    /// Settles what does not change between attempts, and makes the head ready for the next hop.
+    fn plan(
+        &mut self,
+        entry: &Rc<PathEntry>,
+        rule: Option<&Rule>,
+    ) -> Result<(Plan, BodySource), Error> {
+        let (exchange, parts) = (&self.exchange, &mut self.parts);
+        let key = exchange.ring_key(entry, parts);
+        let on_upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let gate = expects_continue(parts).then(Gate::new);
+        let mut plan = Plan::new(exchange, entry, rule, parts);
+        let upgrade = outgoing_head(parts, &exchange.conn.hop);
+        if let Some(rule) = rule {
+            rewrite_request(rule, parts)?;
+        }
+        let body = match self.body.take() {
+            Some(body) => BodySource::new(body, entry.policy.pool.replay_bytes, gate.clone()),
+            None => BodySource::Empty,
+        };
+        plan.watch_interim(&exchange.conn, gate, parts);
+        plan.upgrade = upgrade.zip(on_upgrade);
+        plan.key = key;
+        Ok((plan, body))
+    }
 }
 
 /// An answer to what no name could be found for.
@@ -89,23 +212,22 @@ fn refuse(listener: &RunningListener, error: &Error, grpc: bool) -> Response<Res
 /// connection's busy phase. A request whose caller went away is dropped wherever it stands.
 pub(super) struct InFlight {
     conn: Rc<Conn>,
-    listener: Arc<RunningListener>,
-    service: Option<Arc<ServiceShared>>,
+    entry: Option<Rc<PathEntry>>,
 }
 
 impl InFlight {
-    fn enter(&mut self, service: &Arc<ServiceShared>) {
-        service.metrics.in_flight.inc();
-        self.service = Some(service.clone());
+    fn enter(&mut self, entry: &Rc<PathEntry>) {
+        entry.service.metrics.in_flight.inc();
+        self.entry = Some(entry.clone());
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if let Some(service) = &self.service {
-            service.metrics.in_flight.dec();
+        if let Some(entry) = &self.entry {
+            entry.service.metrics.in_flight.dec();
         }
-        self.listener.metrics.requests_in_flight.dec();
+        self.conn.listener.metrics.requests_in_flight.dec();
         if self.conn.serial {
             self.conn.state.enter(Phase::Idle);
         }
@@ -113,45 +235,33 @@ impl Drop for InFlight {
 }
 
 impl Exchange {
-    async fn run(
-        mut self,
-        mut parts: Parts,
-        body: Incoming,
-        mut flight: InFlight,
-    ) -> Result<Response<ResponseBody>, BoxError> {
-        if let Err(error) = own::check(&parts) {
-            return Ok(refuse(&self.listener, &error, self.grpc));
-        }
-        match hop::take(&self.conn, &self.listener, &mut parts, self.started) {
-            Ok(context) => self.context = context,
-            Err(error) => return Ok(refuse(&self.listener, &error, self.grpc)),
-        }
-        let entry = match self.identify(&mut parts) {
-            Ok(entry) => entry,
-            Err(error) => return Ok(refuse(&self.listener, &error, self.grpc)),
+    /// Checks the head, takes its context out of it, and finds its logical name.
+    fn name(&mut self, parts: &mut Parts) -> Result<Rc<PathEntry>, Error> {
+        own::check(parts)?;
+        self.context = hop::take(&self.conn, &self.listener, parts, self.started)?;
+        self.identify(parts)
+    }
+
+    /// The index of the rule that a request meets; `None` without a `Route`.
+    fn rule(&self, route: Option<&Route>, parts: &Parts) -> Result<Option<usize>, Error> {
+        let Some(route) = route else {
+            return Ok(None);
         };
-        entry.touch(self.started);
-        flight.enter(&entry.service);
-        if self.context.stripped {
-            entry.service.metrics.overrides_stripped.inc();
-        }
-        if parts.method == Method::CONNECT {
-            let answer = Box::pin(own::connect(&self, &entry, &mut parts)).await;
-            return Ok(answer.unwrap_or_else(|error| self.own_answer(&entry, &error)));
-        }
-        match self.serve(&entry, parts, body, flight).await {
-            Ok(answer) => Ok(answer),
-            Err(Ended::Answer(error)) => Ok(self.own_answer(&entry, &error)),
-            Err(Ended::Injected(answer)) => {
-                let elapsed = clock::now().saturating_sub(self.started);
-                entry
-                    .service
-                    .metrics
-                    .answered(answer.status().as_u16(), elapsed);
-                Ok(answer)
-            }
-            Err(Ended::Reset(error)) => Err(error),
-        }
+        let caller = Caller {
+            namespace: &self.listener.spec.namespace,
+            service: None,
+        };
+        let index = route
+            .rules
+            .iter()
+            .position(|rule| route::matches(&rule.matches, &HeadView(parts), &caller));
+        index.map(Some).ok_or_else(|| {
+            let reason = format!(
+                "no rule of Route {}/{} matches this request",
+                route.namespace, route.name
+            );
+            Error::new(Kind::NoSuchName, reason)
+        })
     }
 
     fn own_answer(&self, entry: &PathEntry, error: &Error) -> Response<ResponseBody> {
@@ -223,79 +333,6 @@ impl Exchange {
             }
             Identified::Bad(why) => Err(Error::new(Kind::Refused(400), why)),
         }
-    }
-
-    async fn serve(
-        &mut self,
-        entry: &Rc<PathEntry>,
-        mut parts: Parts,
-        body: Incoming,
-        flight: InFlight,
-    ) -> Result<Response<ResponseBody>, Ended> {
-        let route = entry.route.clone();
-        let caller = Caller {
-            namespace: &self.listener.spec.namespace,
-            service: None,
-        };
-        let rule = match &route {
-            None => None,
-            Some(route) => {
-                let index = route
-                    .rules
-                    .iter()
-                    .position(|rule| route::matches(&rule.matches, &HeadView(&parts), &caller));
-                let Some(index) = index else {
-                    let reason = format!(
-                        "no rule of Route {}/{} matches this request",
-                        route.namespace, route.name
-                    );
-                    return Err(Error::new(Kind::NoSuchName, reason).into());
-                };
-                Some((&route.rules[index], &entry.rules[index]))
-            }
-        };
-        if !entry.faults.is_empty() {
-            Box::pin(fault::inject(self, entry, &parts, &caller)).await?;
-        }
-        if let Some(answer) = rule.and_then(|(rule, _)| own::fixed(rule)) {
-            entry.service.metrics.answered(
-                answer.status().as_u16(),
-                clock::now().saturating_sub(self.started),
-            );
-            return Ok(answer);
-        }
-        let key = self.ring_key(entry, &parts);
-        let slot = match rule {
-            None => &entry.own,
-            Some((rule, slots)) => &slots.to[self.arm(entry, rule, &parts)],
-        };
-        let on_upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let gate = expects_continue(&parts).then(Gate::new);
-        let mut plan = Plan::new(self, entry, rule.map(|(rule, _)| rule), &parts);
-        let upgrade = outgoing_head(&mut parts, &self.conn.hop);
-        if let Some((rule, _)) = rule {
-            rewrite_request(rule, &mut parts)?;
-        }
-        let mut source = BodySource::new(body, entry.policy.pool.replay_bytes, gate.clone());
-        if let Some((mirror, slot)) =
-            rule.and_then(|(rule, slots)| rule.mirror.as_ref().zip(slots.mirror.as_ref()))
-        {
-            source = Box::pin(mirror::copy(self, entry, mirror, slot, &parts, source)).await;
-        }
-        plan.watch_interim(&self.conn, gate, &mut parts);
-        plan.upgrade = upgrade.zip(on_upgrade);
-        plan.key = key;
-        send(
-            self,
-            entry,
-            slot,
-            rule.map(|(rule, _)| rule),
-            parts,
-            source,
-            plan,
-            flight,
-        )
-        .await
     }
 
     fn ring_key(&self, entry: &PathEntry, parts: &Parts) -> Option<u64> {

@@ -15,14 +15,17 @@ pub(super) async fn inject(
     exchange: &Exchange,
     entry: &PathEntry,
     parts: &Parts,
-    caller: &Caller<'_>,
 ) -> Result<(), Ended> {
+    let caller = Caller {
+        namespace: &exchange.listener.spec.namespace,
+        service: None,
+    };
     for fault in &entry.faults {
         let ends = exchange
             .running
             .applied
             .saturating_add(clock::nanos(fault.until));
-        if exchange.started >= ends || !route::matches(&fault.matches, &HeadView(parts), caller) {
+        if exchange.started >= ends || !route::matches(&fault.matches, &HeadView(parts), &caller) {
             continue;
         }
         let dice = exchange.conn.worker.rng.borrow_mut().unit() * 100.0;

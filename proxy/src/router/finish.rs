@@ -46,7 +46,7 @@ pub(super) fn finish(
     plan: Plan,
     rule: Option<&Rule>,
     answer: Attempted,
-    flight: InFlight,
+    flight: Option<InFlight>,
 ) -> Response<ResponseBody> {
     let outcome = outcome_of(&answer);
     let Attempted {
@@ -54,7 +54,6 @@ pub(super) fn finish(
         lease,
         charge,
     } = answer;
-    let service = entry.service.clone();
     let to = if exchange.http2 {
         Version::HTTP_2
     } else {
@@ -73,7 +72,7 @@ pub(super) fn finish(
         );
         head.headers.entry(http::header::UPGRADE).or_insert(token);
         exchange.conn.state.enter(Phase::Tunnel);
-        let started = exchange.started;
+        let (started, service) = (exchange.started, entry.service.clone());
         tokio::task::spawn_local(async move {
             let verdict = tunnel(upstream, downstream).await;
             charge.report(verdict);
@@ -105,10 +104,12 @@ pub(super) fn finish(
         .is_some_and(|route| route.hedge.is_some());
     let (deadline, _) = plan.deadline(exchange);
     let patience = plan.patience;
+    let entry = entry.clone();
     let on_finish = Box::new(move |how: Finished| {
         drop((left, flight));
         let now = clock::now();
-        let metrics = charge.client().shared.metrics.clone();
+        let service = &entry.service;
+        let metrics = &charge.client().shared.metrics;
         let outcome = match how {
             Finished::Complete(Some(code)) if grpc => Outcome::Grpc(code),
             _ => outcome,
@@ -139,9 +140,9 @@ pub(super) fn finish(
             charge
                 .endpoint()
                 .pool
-                .put_http1(connection, &charge.client().policy.pool);
+                .put_http1(connection, &charge.client().policy.pool, now);
         }
-        charge.report(verdict);
+        charge.report_at(verdict, now);
         service
             .metrics
             .answered(status.as_u16(), now.saturating_sub(started));

@@ -66,11 +66,7 @@ pub(super) async fn copy(
     head.extensions.clear();
     let http2 = client.speaks_http2(exchange.http2);
     let grpc = is_grpc(&head.headers);
-    let outgoing = Outgoing {
-        head,
-        body: body.attempt(),
-        upgrade: None,
-    };
+    let copied = body.attempt();
     worker.mirrors.set(worker.mirrors.get() + 1);
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
@@ -78,7 +74,14 @@ pub(super) async fn copy(
             attempt: Some(PATIENCE),
             ..Limit::default()
         };
-        if let Ok(answer) = attempt(&client, endpoint, outgoing, http2, limit, None).await {
+        let outgoing = Outgoing {
+            head: &mut head,
+            body: copied,
+            upgrade: None,
+            http2,
+            now: clock::now(),
+        };
+        if let Ok(answer) = attempt(&client, endpoint, outgoing, limit, None).await {
             let failed = answer.response.status().is_server_error() && !grpc;
             let read = tokio::time::timeout(PATIENCE, answer.response.into_body().collect()).await;
             let well = !failed && matches!(read, Ok(Ok(_)));

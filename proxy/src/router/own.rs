@@ -193,6 +193,7 @@ impl Conn {
             hop: self.hop.clone(),
             state: self.state.clone(),
             serial,
+            interim: std::cell::OnceCell::new(),
         }
     }
 }

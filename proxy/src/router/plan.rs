@@ -5,7 +5,8 @@ use super::entry::PathEntry;
 use super::exchange::Exchange;
 use crate::client::Limit;
 use crate::clock;
-use crate::http::Gate;
+use crate::http::{Gate, GateSignal};
+use crate::io::ConnState;
 use heddle_core::Nanos;
 use heddle_core::config::Rule;
 use heddle_core::retry;
@@ -14,6 +15,7 @@ use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{StatusCode, Version};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -69,22 +71,18 @@ impl Plan {
         if !conn.serial || parts.version != Version::HTTP_11 {
             return;
         }
-        let signal = gate.map(|gate| gate.signal());
-        let state = conn.state.clone();
-        let mut request = hyper::Request::new(());
-        hyper::ext::on_informational(&mut request, move |interim| {
-            if interim.status() == StatusCode::CONTINUE {
-                // hyper's server writes the 100 itself when the body is first asked for.
-                if let Some(signal) = &signal {
-                    signal.open();
-                }
-                return;
-            }
-            state.push_interim(interim_head(interim.status(), interim.headers()));
-        });
-        parts
-            .extensions
-            .extend(std::mem::take(request.extensions_mut()));
+        let watching = match gate {
+            None => conn
+                .interim
+                .get_or_init(|| watching(conn.state.clone(), None))
+                .clone(),
+            Some(gate) => watching(conn.state.clone(), Some(gate.signal())),
+        };
+        if parts.extensions.is_empty() {
+            parts.extensions = watching;
+        } else {
+            parts.extensions.extend(watching);
+        }
     }
 
     /// The end of it all, and whether the caller set it.
@@ -104,6 +102,22 @@ impl Plan {
             caller: exchange.context.deadline.map(left),
         }
     }
+}
+
+/// What makes hyper's client hand over interim responses.
+fn watching(state: Arc<ConnState>, signal: Option<Arc<GateSignal>>) -> http::Extensions {
+    let mut request = hyper::Request::new(());
+    hyper::ext::on_informational(&mut request, move |interim| {
+        if interim.status() == StatusCode::CONTINUE {
+            // hyper's server writes the 100 itself when the body is first asked for.
+            if let Some(signal) = &signal {
+                signal.open();
+            }
+            return;
+        }
+        state.push_interim(interim_head(interim.status(), interim.headers()));
+    });
+    std::mem::take(request.extensions_mut())
 }
 
 fn interim_head(status: StatusCode, headers: &HeaderMap) -> bytes::Bytes {

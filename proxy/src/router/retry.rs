@@ -1,119 +1,141 @@
 //! The attempts of a request.
 
+use super::Conn;
 use super::entry::PathEntry;
-use super::exchange::{Ended, Exchange, InFlight};
-use super::finish::{finish, outcome_of, verdict_of};
+use super::exchange::{Ended, Exchange};
+use super::finish::{outcome_of, verdict_of};
 use super::hop;
 use super::names::{Slot, bound};
 use super::plan::Plan;
-use crate::client::{
-    Attempted, Client, Failure, Limit, Outgoing, Unavailable, WorkerEndpoint, attempt,
-};
+use crate::client::{Attempted, Client, Failure, Outgoing, Unavailable, WorkerEndpoint, attempt};
 use crate::clock;
 use crate::error::Error;
-use crate::http::{BodySource, ResponseBody};
-use crate::io::ConnState;
+use crate::http::BodySource;
+use heddle_core::Nanos;
 use heddle_core::answer::Kind;
 use heddle_core::backoff::Backoff;
-use heddle_core::config::Rule;
 use heddle_core::retry::{self, Outcome, Stop};
 use http::header::{HeaderMap, HeaderName, RETRY_AFTER};
 use http::request::Parts;
-use hyper::Response;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::{sleep, timeout, timeout_at};
 
 const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// Sends a request until an answer stands, and returns it.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the request in its parts, each of which has another owner"
-)]
-pub(super) async fn send(
-    exchange: &mut Exchange,
-    entry: &Rc<PathEntry>,
-    slot: &Slot,
-    rule: Option<&Rule>,
-    parts: Parts,
-    body: BodySource,
-    plan: Plan,
-    flight: InFlight,
-) -> Result<Response<ResponseBody>, Ended> {
-    if let Some(budget) = &entry.service.budget {
-        budget.deposit(exchange.started);
-    }
-    let mut attempts = Attempts {
-        entry,
-        slot,
-        made: 0,
-        tried: Vec::new(),
-        backoff: Backoff::decorrelated(entry.retries.backoff.base, entry.retries.backoff.max),
-        below: None,
-        parts,
-        body,
-        plan,
-    };
-    loop {
-        let verdict = match attempts.next(exchange).await? {
-            Ok(mut answer) => {
-                attempts.below =
-                    hop::told(answer.response.headers_mut(), &exchange.context).or(attempts.below);
-                let outcome = outcome_of(&answer);
-                let Some(after) =
-                    attempts.again(exchange, outcome, Some(answer.response.headers()))
-                else {
-                    return Ok(finish(exchange, entry, attempts.plan, rule, answer, flight));
-                };
-                answer.charge.report(verdict_of(outcome));
-                after
-            }
-            Err(failure) if failure.caller_gone => return Err(Ended::Reset(failure.reason.into())),
-            Err(failure) => match attempts
-                .again(exchange, failure.outcome, None)
-                .filter(|_| !failure.full)
-            {
-                Some(after) => after,
-                None => return Err(attempts.error(exchange, &failure).into()),
-            },
-        };
-        if !verdict.is_zero() {
-            sleep(verdict).await;
-        }
-    }
-}
-
-struct Attempts<'a> {
+/// A request's attempts, one after the other.
+pub(super) struct Attempts<'a> {
     entry: &'a Rc<PathEntry>,
     slot: &'a Slot,
     made: u32,
+    last: Option<SocketAddr>,
+    /// Endpoints of the attempts that failed.
     tried: Vec<SocketAddr>,
     backoff: Backoff,
     /// Tokens that the hops below say are left.
     below: Option<u32>,
-    parts: Parts,
+    parts: &'a mut Parts,
     body: BodySource,
     plan: Plan,
 }
 
-impl Attempts<'_> {
+impl<'a> Attempts<'a> {
+    pub(super) fn new(
+        entry: &'a Rc<PathEntry>,
+        slot: &'a Slot,
+        parts: &'a mut Parts,
+        body: BodySource,
+        plan: Plan,
+    ) -> Self {
+        Self {
+            entry,
+            slot,
+            made: 0,
+            last: None,
+            tried: Vec::new(),
+            backoff: Backoff::decorrelated(entry.retries.backoff.base, entry.retries.backoff.max),
+            below: None,
+            parts,
+            body,
+            plan,
+        }
+    }
+
+    /// What was settled before the first attempt.
+    pub(super) fn into_plan(self) -> Plan {
+        self.plan
+    }
+
+    /// Sends the request until an answer stands.
+    pub(super) async fn until_answered(
+        &mut self,
+        exchange: &mut Exchange,
+    ) -> Result<Attempted, Ended> {
+        if let Some(budget) = &self.entry.service.budget {
+            budget.deposit(exchange.started);
+        }
+        loop {
+            let wait = match self.next(exchange).await? {
+                Ok(mut answer) => {
+                    self.below =
+                        hop::told(answer.response.headers_mut(), &exchange.context).or(self.below);
+                    let outcome = outcome_of(&answer);
+                    match self.again(exchange, outcome, Some(answer.response.headers())) {
+                        None => return Ok(answer),
+                        Some(wait) => {
+                            answer.charge.report(verdict_of(outcome));
+                            wait
+                        }
+                    }
+                }
+                Err(failure) if failure.caller_gone => {
+                    return Err(Ended::Reset(failure.reason.into()));
+                }
+                Err(failure) => match self
+                    .again(exchange, failure.outcome, None)
+                    .filter(|_| !failure.full)
+                {
+                    Some(wait) => wait,
+                    None => return Err(self.error(exchange, &failure).into()),
+                },
+            };
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+        }
+    }
+
     /// Makes one attempt, or two if the first is slow and the rule hedges.
     async fn next(&mut self, exchange: &Exchange) -> Result<Result<Attempted, Failure>, Error> {
-        let (client, endpoint) = match self.pick_at_once(exchange) {
+        let mut now = if self.made == 0 {
+            exchange.started
+        } else {
+            clock::now()
+        };
+        let (client, endpoint) = match self.pick_at_once(exchange, now) {
             Some(picked) => picked,
-            None => Box::pin(self.pick(exchange)).await?,
+            None => {
+                let picked = Box::pin(self.pick(exchange)).await?;
+                now = clock::now();
+                picked
+            }
         };
         self.made += 1;
-        self.tried.push(endpoint.shared.address);
+        self.last = Some(endpoint.shared.address);
         if self.plan.hedge_after.is_some() && self.made == 1 && self.body.is_empty() {
             return Ok(Box::pin(self.hedged(exchange, client, endpoint)).await);
         }
-        let (outgoing, http2, limit) = self.prepare(exchange, &client);
-        Ok(attempt(&client, endpoint, outgoing, http2, limit, caller(exchange)).await)
+        let http2 = self.prepare(exchange, &client, now);
+        let spare = self.spare(http2);
+        let limit = self.plan.limit(exchange, now);
+        let outgoing = self.outgoing(http2, now);
+        let done = attempt(&client, endpoint, outgoing, limit, caller(exchange)).await;
+        if let (Some(spare), Err(_)) = (spare, &done) {
+            *self.parts = *spare;
+        }
+        Ok(done)
     }
 
     /// A first attempt, and a second one beside it when the first is slower than most; the first answer wins.
@@ -124,12 +146,18 @@ impl Attempts<'_> {
         endpoint: Rc<WorkerEndpoint>,
     ) -> Result<Attempted, Failure> {
         let after = self.plan.hedge_after.unwrap_or_default();
-        let (outgoing, http2, limit) = self.prepare(exchange, &client);
+        let now = clock::now();
+        let http2 = self.prepare(exchange, &client, now);
+        let mut head = self.parts.clone();
+        let limit = self.plan.limit(exchange, now);
+        let outgoing = Outgoing {
+            head: &mut head,
+            ..self.outgoing(http2, now)
+        };
         let mut first = pin!(attempt(
             &client,
             endpoint,
             outgoing,
-            http2,
             limit,
             caller(exchange)
         ));
@@ -138,26 +166,27 @@ impl Attempts<'_> {
         }
         let spent = exchange.context.tokens() == Some(0);
         let budget = self.entry.service.budget.as_ref();
-        let Some((other, endpoint)) = (!spent).then(|| self.pick_at_once(exchange)).flatten()
+        let now = clock::now();
+        self.tried.extend(self.last);
+        let Some((other, endpoint)) = (!spent).then(|| self.pick_at_once(exchange, now)).flatten()
         else {
             return first.await;
         };
-        if !budget.is_some_and(|budget| budget.try_withdraw(clock::now())) {
+        if !budget.is_some_and(|budget| budget.try_withdraw(now)) {
             self.entry.service.metrics.retry_budget_exhausted.inc();
             return first.await;
         }
         exchange.context.spend();
         self.entry.service.metrics.hedges_sent.inc();
         self.made += 1;
-        let (outgoing, http2, limit) = self.prepare(exchange, &other);
-        let mut second = pin!(attempt(
-            &other,
-            endpoint,
-            outgoing,
-            http2,
-            limit,
-            caller(exchange)
-        ));
+        let http2 = self.prepare(exchange, &other, now);
+        let mut head = self.parts.clone();
+        let limit = self.plan.limit(exchange, now);
+        let outgoing = Outgoing {
+            head: &mut head,
+            ..self.outgoing(http2, now)
+        };
+        let mut second = pin!(attempt(&other, endpoint, outgoing, limit, caller(exchange)));
         tokio::select! {
             done = first.as_mut() => match done {
                 Ok(answer) => Ok(answer),
@@ -174,7 +203,11 @@ impl Attempts<'_> {
     }
 
     /// The way of most requests: the name is bound, an endpoint is open.
-    fn pick_at_once(&self, exchange: &Exchange) -> Option<(Rc<Client>, Rc<WorkerEndpoint>)> {
+    fn pick_at_once(
+        &self,
+        exchange: &Exchange,
+        now: Nanos,
+    ) -> Option<(Rc<Client>, Rc<WorkerEndpoint>)> {
         let worker = &exchange.conn.worker;
         let tree = self.slot.current(worker.shared.discovery.generation())?;
         worker.shared.metrics.caches().tree.hits.inc();
@@ -182,7 +215,7 @@ impl Attempts<'_> {
             .choose(&mut worker.rng.borrow_mut(), &self.slot.path)
             .ok()?
             .clone();
-        let endpoint = client.pick(clock::now(), self.plan.key, &self.tried).ok()?;
+        let endpoint = client.pick(now, self.plan.key, &self.tried).ok()?;
         Some((client, endpoint))
     }
 
@@ -236,36 +269,38 @@ impl Attempts<'_> {
         }
     }
 
-    /// What an attempt sends, how, and for how long.
-    fn prepare(&mut self, exchange: &Exchange, client: &Client) -> (Outgoing, bool, Limit) {
-        let now = clock::now();
-        let http2 = client.speaks_http2(exchange.http2) && self.plan.upgrade.is_none();
-        let mut head = if self.may_need_again() {
-            self.parts.clone()
-        } else {
-            std::mem::replace(&mut self.parts, empty())
-        };
+    /// Puts what this attempt tells the hops below into the head; whether it goes over HTTP/2.
+    fn prepare(&mut self, exchange: &Exchange, client: &Client, now: Nanos) -> bool {
         let (deadline, _) = self.plan.deadline(exchange);
         let left = self.left(exchange);
         hop::give(
-            &mut head.headers,
+            &mut self.parts.headers,
             &exchange.context.dtab,
             deadline,
             left,
             exchange.grpc,
             now,
         );
-        let outgoing = Outgoing {
-            head,
-            body: self.body.attempt(),
-            upgrade: self.plan.upgrade.as_ref().map(|(token, _)| token.clone()),
-        };
-        (outgoing, http2, self.plan.limit(exchange, now))
+        client.speaks_http2(exchange.http2) && self.plan.upgrade.is_none()
     }
 
-    /// Whether the head may have to be sent once more, so that this attempt gets a copy.
-    fn may_need_again(&self) -> bool {
-        self.made <= self.entry.retries.max || self.plan.hedge_after.is_some()
+    /// A copy of the head, where a further attempt may need what this one has sent: a request that may
+    /// be done twice, or one that an HTTP/2 endpoint may refuse unseen. What did not go out is still
+    /// in place.
+    fn spare(&self, http2: bool) -> Option<Box<Parts>> {
+        let repeatable =
+            http2 || self.plan.idempotent || retry::is_idempotent(self.plan.method.as_str());
+        (repeatable && self.made <= self.entry.retries.max).then(|| Box::new(self.parts.clone()))
+    }
+
+    fn outgoing(&mut self, http2: bool, now: Nanos) -> Outgoing<'_> {
+        Outgoing {
+            body: self.body.attempt(),
+            upgrade: self.plan.upgrade.as_ref().map(|(token, _)| token.clone()),
+            head: self.parts,
+            http2,
+            now,
+        }
     }
 
     /// Retry tokens left for the hops below.
@@ -325,6 +360,7 @@ impl Attempts<'_> {
         ) {
             retry::Verdict::Retry { after } => {
                 exchange.context.spend();
+                self.tried.extend(self.last);
                 self.below = self.below.map(|tokens| tokens.saturating_sub(1));
                 service.metrics.retries.inc(outcome_word(outcome));
                 Some(after)
@@ -365,12 +401,8 @@ impl Attempts<'_> {
 const PENDING_LOOK: Duration = Duration::from_millis(100);
 
 /// The connection that an attempt is made for.
-fn caller(exchange: &Exchange) -> Option<Arc<ConnState>> {
-    Some(exchange.conn.state.clone())
-}
-
-fn empty() -> Parts {
-    hyper::Request::new(()).into_parts().0
+fn caller(exchange: &Exchange) -> Option<Rc<Conn>> {
+    Some(exchange.conn.clone())
 }
 
 fn timed_out(by_caller: bool, reason: String) -> Error {
