@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// One applied configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Running {
     pub(crate) generation: u64,
     pub(crate) config: Arc<ProxyConfig>,
@@ -31,7 +31,7 @@ pub(crate) struct Running {
 }
 
 /// A listener of the running configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RunningListener {
     pub(crate) spec: Arc<Listener>,
     /// Base dtab and `Dtab` documents.

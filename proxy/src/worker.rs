@@ -54,7 +54,7 @@ const SWEEP_EVERY: u32 = 4;
 pub(crate) struct Worker {
     pub(crate) id: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) running: RefCell<Rc<Arc<Running>>>,
+    pub(crate) running: RefCell<Rc<Running>>,
     pub(crate) rng: Rc<RefCell<Xoshiro>>,
     /// Mirrored requests under way.
     pub(crate) mirrors: Cell<usize>,
@@ -99,7 +99,7 @@ pub(crate) fn run(
     let worker = Rc::new(Worker {
         id,
         seen: Cell::new(running.generation),
-        running: RefCell::new(Rc::new(running)),
+        running: RefCell::new(Rc::new(Running::clone(&running))),
         shared,
         rng: Rc::new(RefCell::new(Xoshiro::seeded(seed))),
         mirrors: Cell::new(0),
@@ -208,10 +208,10 @@ impl Worker {
         let metrics = &self.shared.metrics.caches().path;
         for (name, listening) in &*self.listeners.borrow() {
             if let Some(listener) = running.listeners.get(name) {
-                listening.state.configure(listener.clone(), metrics);
+                listening.state.configure(listener, metrics);
             }
         }
-        *self.running.borrow_mut() = Rc::new(running);
+        *self.running.borrow_mut() = Rc::new(Running::clone(&running));
     }
 
     /// The client for a bound id under a policy; `None` when discovery has no such set.

@@ -108,7 +108,7 @@ impl PathEntry {
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) name: String,
-    pub(crate) running: RefCell<Rc<Arc<RunningListener>>>,
+    pub(crate) running: RefCell<Rc<RunningListener>>,
     /// The same for every configuration of this listener.
     pub(crate) metrics: Arc<ListenerMetrics>,
     /// By the authority as it was sent, for listeners that identify by host alone; by nothing, for
@@ -122,15 +122,15 @@ impl ListenerState {
         Self {
             name: running.spec.name.clone(),
             metrics: running.metrics.clone(),
-            running: RefCell::new(Rc::new(running)),
+            running: RefCell::new(Rc::new(RunningListener::clone(&running))),
             hosts: RefCell::default(),
             paths: RefCell::default(),
         }
     }
 
     /// Takes over a new configuration. Requests in flight keep what they hold.
-    pub(crate) fn configure(&self, running: Arc<RunningListener>, metrics: &CacheMetrics) {
-        *self.running.borrow_mut() = Rc::new(running);
+    pub(crate) fn configure(&self, running: &RunningListener, metrics: &CacheMetrics) {
+        *self.running.borrow_mut() = Rc::new(running.clone());
         metrics.entries.add(-(self.paths.borrow().len() as i64));
         self.hosts.borrow_mut().clear();
         self.paths.borrow_mut().clear();

@@ -25,13 +25,12 @@ use hyper::{Method, Request, Response};
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// What every step of a request needs.
 pub(super) struct Exchange {
     pub(super) conn: Rc<Conn>,
-    pub(super) listener: Rc<Arc<RunningListener>>,
-    pub(super) running: Rc<Arc<Running>>,
+    pub(super) listener: Rc<RunningListener>,
+    pub(super) running: Rc<Running>,
     pub(super) started: Nanos,
     pub(super) grpc: bool,
     pub(super) http2: bool,
@@ -45,7 +44,7 @@ pub(super) struct Exchange {
 pub(crate) fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Answering {
     match Call::begin(conn, request) {
         Ok(mut call) => Box::pin(async move { call.answer().await }),
-        Err(answer) => Box::pin(std::future::ready(Ok(answer))),
+        Err(answer) => Box::pin(std::future::ready(Ok(*answer))),
     }
 }
 
@@ -66,7 +65,7 @@ impl Call {
     fn begin(
         conn: Rc<Conn>,
         request: Request<Incoming>,
-    ) -> Result<Box<Self>, Response<ResponseBody>> {
+    ) -> Result<Box<Self>, Box<Response<ResponseBody>>> {
         if conn.serial {
             conn.state.enter(Phase::Busy);
         }
@@ -84,7 +83,7 @@ impl Call {
                 listener.spec.name, listener.spec.limits.requests
             );
             let error = Error::new(Kind::Overloaded, reason);
-            return Err(refuse(&listener, &error, grpc));
+            return Err(Box::new(refuse(&listener, &error, grpc)));
         }
         let (mut parts, body) = request.into_parts();
         let running = conn.worker.running.borrow().clone();
@@ -99,7 +98,7 @@ impl Call {
         };
         let entry = exchange
             .name(&mut parts)
-            .map_err(|error| refuse(&exchange.listener, &error, grpc))?;
+            .map_err(|error| Box::new(refuse(&exchange.listener, &error, grpc)))?;
         entry.touch(exchange.started);
         flight.enter(&entry);
         if exchange.context.stripped {
