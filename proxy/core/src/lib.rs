@@ -16,6 +16,7 @@
 //! * [`budget`], [`backoff`], [`classify`], [`retry`]: trying again;
 //! * [`sticky`]: cohorts that only grow;
 //! * [`answer`]: every answer that is the proxy's own;
+//! * [`guard`]: which messages are let in;
 //! * [`headers`], [`detect`]: the wire, as far as it is a decision.
 #![deny(missing_docs)]
 
@@ -31,6 +32,7 @@ pub mod detect;
 pub mod endpoint;
 pub mod ewma;
 pub mod finding;
+pub mod guard;
 pub mod headers;
 pub mod identify;
 pub mod name;
