@@ -20,6 +20,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let options = Options {
         config: args.config,
         workers: args.workers.map(usize::from),
+        ..Options::default()
     };
     match run_proxy(&options) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,12 @@
 //! The data plane as a whole: starting it, changing its configuration, draining it.
 
 use crate::discovery::{Addr, Discovery};
+use crate::hold::Hold;
 use crate::metrics::Metrics;
 use crate::shared::{Running, RunningListener, Shared};
 use crate::view::{EndpointView, SetView};
 use crate::worker::{self, COMMANDS, Command};
-use heddle_core::config::{ProxyConfig, UpstreamProtocol};
+use heddle_core::config::{Mode, ProxyConfig, UpstreamProtocol};
 use heddle_core::status::Status;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Connections that may wait to be accepted; what the kernel caps at `somaxconn`.
 const BACKLOG: i32 = 1024;
+
+/// How often a drain of some listeners looks whether their connections are gone.
+const DRAINED_POLL: Duration = Duration::from_millis(10);
 
 /// The running data plane.
 #[derive(Debug)]
@@ -90,6 +94,7 @@ impl App {
         config: Arc<ProxyConfig>,
         discovery: Arc<Discovery>,
         metrics: Arc<Metrics>,
+        hold: Arc<Hold>,
     ) -> Result<Arc<Self>, AppError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let count = config.workers.unwrap_or(cores).max(1);
@@ -98,7 +103,7 @@ impl App {
             sockets.push(bind(&listener.name, listener.listen, count)?);
         }
         discovery.configure(&config);
-        let shared = Arc::new(Shared::new(config, count, discovery, metrics));
+        let shared = Arc::new(Shared::new(config, count, discovery, metrics, hold));
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::channel(COMMANDS)).unzip();
         let mut threads = Vec::new();
@@ -219,6 +224,36 @@ impl App {
     /// Whether a drain has begun.
     pub fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Closes the listeners in front of the service, and waits until their connections are gone or
+    /// the configured drain time is over. Nothing may be applied afterwards.
+    pub async fn drain_inbound(&self) {
+        let running = self.shared.running.load_full();
+        let inbound: Vec<_> = running
+            .listeners
+            .values()
+            .filter(|listener| matches!(listener.spec.mode, Mode::Inbound { .. }))
+            .collect();
+        for listener in &inbound {
+            for worker in &self.workers {
+                self.command(worker, Command::Unlisten(listener.spec.name.clone()));
+            }
+        }
+        let gone = async {
+            while inbound
+                .iter()
+                .any(|listener| listener.metrics.connections_open.get() > 0)
+            {
+                tokio::time::sleep(DRAINED_POLL).await;
+            }
+        };
+        if tokio::time::timeout(running.config.drain, gone)
+            .await
+            .is_err()
+        {
+            tracing::warn!("drain time is over with requests for the service in flight");
+        }
     }
 
     /// Stops accepting, lets what is in flight finish within the configured time, and ends the workers.

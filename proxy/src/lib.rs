@@ -21,6 +21,7 @@ mod client;
 mod clock;
 mod error;
 mod exec;
+mod hold;
 mod http;
 mod io;
 mod joined;

@@ -4,6 +4,7 @@
 //! the first time on its worker.
 
 use crate::discovery::{Discovery, ReplicaSet};
+use crate::hold::Hold;
 use crate::joined::Joined;
 use crate::metrics::{ListenerMetrics, Metrics, ServiceMetrics, SetMetrics};
 use arc_swap::ArcSwap;
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) joined: Arc<Joined>,
     pub(crate) draining: AtomicBool,
+    /// Holds what arrives for the service behind until it answers.
+    pub(crate) hold: Arc<Hold>,
     /// Connections that are open, by worker: what hand-over looks at.
     pub(crate) connections: Vec<AtomicUsize>,
     sets: Mutex<HashMap<Path, Arc<SetShared>>>,
@@ -83,6 +86,7 @@ impl Shared {
         workers: usize,
         discovery: Arc<Discovery>,
         metrics: Arc<Metrics>,
+        hold: Arc<Hold>,
     ) -> Self {
         let running = Running::new(config, 1, &metrics);
         Self {
@@ -92,6 +96,7 @@ impl Shared {
             metrics,
             joined: Arc::default(),
             draining: AtomicBool::new(false),
+            hold,
             connections: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             sets: Mutex::default(),
             services: Mutex::default(),
