@@ -2,6 +2,7 @@
 
 mod body;
 mod forward;
+mod guard1;
 mod respond;
 mod serve;
 mod tunnel;
@@ -9,7 +10,8 @@ mod view;
 
 pub(crate) use body::{BodySource, Finished, Gate, GateSignal, OutBody, ResponseBody};
 pub(crate) use forward::{Hop, for_http1, for_http2, outgoing_head, response_head};
-pub(crate) use respond::{grpc_status, injected, is_grpc, respond};
+pub(crate) use guard1::Watch;
+pub(crate) use respond::{grpc_status, injected, is_grpc, refused, respond};
 pub(crate) use serve::serve;
 pub(crate) use tunnel::splice;
 pub(crate) use view::HeadView;

@@ -1,6 +1,7 @@
 //! A connection's bytes, with what detection already read and what the sweeper needs to know.
 
 use crate::clock;
+use crate::http::Watch;
 use crate::shared::lock;
 use bytes::{Buf, Bytes};
 use heddle_core::Nanos;
@@ -44,6 +45,8 @@ pub(crate) struct ConnState {
     order: AtomicU8,
     /// Wakes the connection's task: an interim response is queued, or there is an order.
     wake: Mutex<Option<Waker>>,
+    /// What the guard of HTTP/1 has found.
+    pub(crate) watch: Watch,
 }
 
 /// What the worker asks of a connection.
@@ -72,6 +75,7 @@ impl ConnState {
             finished: AtomicU64::new(0),
             order: AtomicU8::new(Order::Go as u8),
             wake: Mutex::default(),
+            watch: Watch::default(),
         })
     }
 
@@ -86,7 +90,13 @@ impl ConnState {
         *lock(&self.wake) = Some(waker.clone());
     }
 
-    fn wake(&self) {
+    /// The worker's coarse clock.
+    pub(crate) fn now(&self) -> u64 {
+        self.tick.load(Relaxed)
+    }
+
+    /// Has the connection's task look at what was asked of it.
+    pub(crate) fn wake(&self) {
         let waker = lock(&self.wake).clone();
         if let Some(waker) = waker {
             waker.wake();

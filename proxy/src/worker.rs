@@ -281,7 +281,17 @@ impl Worker {
             let limits = connection.listener.running.borrow().spec.limits;
             let (phase, since) = connection.state.phase();
             let limit = match phase {
-                Phase::Busy | Phase::Tunnel => continue,
+                Phase::Tunnel => continue,
+                Phase::Busy => {
+                    let watch = &connection.state.watch;
+                    let stalled = watch.waiting().is_some_and(|since| {
+                        now.saturating_sub(since) > clock::nanos(limits.body_timeout)
+                    });
+                    if stalled && watch.expire() {
+                        connection.state.wake();
+                    }
+                    continue;
+                }
                 Phase::Head => limits.header_timeout,
                 Phase::Idle => limits.idle,
             };
@@ -292,6 +302,11 @@ impl Worker {
                     continue;
                 }
                 if phase == Phase::Head {
+                    if connection.state.watch.expire() {
+                        // It may answer 408 before it is closed, if the protocol is known.
+                        connection.state.wake();
+                        continue;
+                    }
                     connection
                         .listener
                         .running

@@ -195,6 +195,9 @@ pub struct ListenerLimits {
     pub detect_timeout: Duration,
     /// How long a request's head may take. Default 10 s.
     pub header_timeout: Duration,
+    /// How long the body of an HTTP/1 request may stand still while more of it is waited for. Default 60 s
+    /// (nginx's `client_body_timeout`).
+    pub body_timeout: Duration,
     /// Size of a request's head, in bytes. Default 64 KiB.
     pub header_bytes: usize,
     /// Header fields of a request. Default 100.
@@ -212,6 +215,7 @@ impl Default for ListenerLimits {
             requests: 100_000,
             detect_timeout: Duration::from_secs(1),
             header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
             header_bytes: 64 * 1024,
             header_count: 100,
             streams: 256,

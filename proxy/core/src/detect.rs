@@ -16,6 +16,9 @@ const METHOD_MAX: usize = 32;
 /// Empty lines before a request that are skipped (RFC 9112 section 2.2 asks for at least one).
 const BLANK_LINES_MAX: usize = 2;
 
+/// Blanks before a method that are looked through.
+const DISGUISE_MAX: usize = 12;
+
 /// Beginnings of a target that make an HTTP request of any token before it.
 const TARGETS: [&[u8]; 3] = [b"/", b"*", b"http"];
 
@@ -52,7 +55,35 @@ pub fn detect(first: &[u8]) -> Detected {
     } else if PREFACE.starts_with(first) {
         Detected::NeedMore
     } else {
-        detect_http1(skip_blank_lines(first))
+        match detect_http1(skip_blank_lines(first)) {
+            Detected::Opaque => detect_disguised(first),
+            found => found,
+        }
+    }
+}
+
+/// Requests that no parser should take and some do: blanks before a known method, or an odd one after it. Taken
+/// for HTTP/1, they are refused; as opaque bytes they would reach a server that may understand them.
+fn detect_disguised(bytes: &[u8]) -> Detected {
+    let blanks = bytes
+        .iter()
+        .take_while(|byte| b"\r\n\t\x0b\x0c \xef\xbb\xbf".contains(byte))
+        .count();
+    if blanks > DISGUISE_MAX {
+        return Detected::Opaque;
+    }
+    let rest = &bytes[blanks..];
+    let follows = |method: &[u8]| {
+        rest.strip_prefix(method)
+            .and_then(<[u8]>::first)
+            .is_some_and(|next| b" \t\x0b\x0c".contains(next))
+    };
+    if METHODS.iter().any(|method| follows(method)) {
+        Detected::Http1
+    } else if METHODS.iter().any(|method| method.starts_with(rest)) {
+        Detected::NeedMore
+    } else {
+        Detected::Opaque
     }
 }
 
@@ -121,10 +152,14 @@ mod tests {
             (b"get key\r\n", Detected::Opaque),
             (b"*1\r\n$4\r\nPING\r\n", Detected::Opaque),
             (b"\x16\x03\x01\x02\x00", Detected::Opaque),
-            (b" GET /", Detected::Opaque),
+            (b" GET /", Detected::Http1),
+            (b"\nGET /", Detected::Http1),
+            (b"GET\t/", Detected::Http1),
+            (b"\xef\xbb\xbfPOST /", Detected::Http1),
+            (b"CONNECT\naccept-version:1.2\n", Detected::Opaque),
             (b"\r", Detected::NeedMore),
             (b"\r\nGET /", Detected::Http1),
-            (b"\r\n\r\n\r\nGET /", Detected::Opaque),
+            (b"\r\n\r\n\r\nGET /", Detected::Http1),
             (b"\0", Detected::Opaque),
         ];
         for (bytes, expected) in cases {

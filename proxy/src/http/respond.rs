@@ -3,6 +3,7 @@
 use super::ResponseBody;
 use crate::error::Error;
 use heddle_core::answer::Kind;
+use heddle_core::guard::Refusal;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
@@ -37,6 +38,16 @@ pub(crate) fn respond(error: &Error, grpc: bool) -> Response<ResponseBody> {
             .headers_mut()
             .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
+}
+
+/// The answer to a message that the guard refuses; nothing is understood of what follows it.
+pub(crate) fn refused(refusal: Refusal) -> Response<ResponseBody> {
+    let error = Error::new(Kind::Refused(refusal.status), refusal.text);
+    let mut response = respond(&error, false);
+    response
+        .headers_mut()
+        .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

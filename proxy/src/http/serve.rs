@@ -1,17 +1,19 @@
 //! Serving HTTP on one downstream connection.
 
-use super::{BoxError, ResponseBody};
+use super::guard1::Guarded;
+use super::{BoxError, ResponseBody, refused};
 use crate::client::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 use crate::exec::LocalExec;
 use crate::io::{ConnState, Io, Order};
 use crate::router::{Answering, Conn, handle};
 use heddle_core::detect::Detected;
+use heddle_core::guard::http1::Limits;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -23,6 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[derive(Debug, Clone)]
 struct Router {
     conn: Rc<Conn>,
+    /// Requests that came before.
+    before: u64,
 }
 
 impl tower_service::Service<Request<Incoming>> for Router {
@@ -36,8 +40,33 @@ impl tower_service::Service<Request<Incoming>> for Router {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Answering {
+        let index = self.before;
+        self.before += 1;
+        let watch = &self.conn.state.watch;
+        if let Some(refusal) = watch.refusal_of(index) {
+            return Box::pin(ready(Ok(refused(refusal))));
+        }
+        if watch.is_asked(index) {
+            return decided(self.conn.clone(), request);
+        }
         handle(self.conn.clone(), request)
     }
+}
+
+/// A request whose answer says whether the bytes behind it are HTTP.
+fn decided(conn: Rc<Conn>, request: Request<Incoming>) -> Answering {
+    let connect = request.method() == Method::CONNECT;
+    let answering = handle(conn.clone(), request);
+    Box::pin(async move {
+        let answered = answering.await;
+        let open = answered.as_ref().is_ok_and(|answer| {
+            answer.status() == StatusCode::SWITCHING_PROTOCOLS
+                || connect && answer.status().is_success()
+        });
+        conn.state.watch.decide(open);
+        conn.state.wake();
+        answered
+    })
 }
 
 /// hyper's face of the router, which is always ready.
@@ -58,7 +87,10 @@ pub(crate) async fn serve<S>(conn: Rc<Conn>, io: Io<S>, protocol: Detected)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = Direct(RefCell::new(Router { conn: conn.clone() }));
+    let service = Direct(RefCell::new(Router {
+        conn: conn.clone(),
+        before: 0,
+    }));
     let limits = conn.listener.running.borrow().spec.limits;
     if protocol == Detected::Http2 {
         let connection = http2::Builder::new(LocalExec)
@@ -75,11 +107,20 @@ where
         })
         .await;
     }
+    let guarded = Guarded::new(
+        io,
+        Limits {
+            header_bytes: limits.header_bytes,
+            header_count: limits.header_count,
+        },
+        conn.state.clone(),
+        conn.listener.metrics.clone(),
+    );
     let connection = http1::Builder::new()
         .keep_alive(true)
         .max_headers(limits.header_count)
         .max_header_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(io), service)
+        .serve_connection(TokioIo::new(guarded), service)
         .with_upgrades();
     drive(&conn.state, pin!(connection), |connection| {
         connection.graceful_shutdown();

@@ -9,7 +9,7 @@ use super::{Conn, fault, mirror, own};
 use crate::clock;
 use crate::error::Error;
 use crate::http::{
-    BodySource, BoxError, Gate, HeadView, ResponseBody, is_grpc, outgoing_head, respond,
+    BodySource, BoxError, Gate, HeadView, ResponseBody, is_grpc, outgoing_head, refused, respond,
 };
 use crate::io::Phase;
 use crate::shared::{Running, RunningListener};
@@ -130,7 +130,11 @@ impl Call {
                     .answered(answer.status().as_u16(), elapsed);
                 Ok(answer)
             }
-            Err(Ended::Reset(error)) => Err(error),
+            Err(Ended::Reset(error)) => {
+                let conn = &self.exchange.conn;
+                let broken = conn.state.watch.refused_body().filter(|_| conn.serial);
+                broken.map(refused).map(Ok).unwrap_or(Err(error))
+            }
         }
     }
 

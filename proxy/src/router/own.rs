@@ -12,7 +12,7 @@ use crate::worker::Worker;
 use heddle_core::answer::Kind;
 use heddle_core::config::Rule;
 use heddle_core::headers as decide;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, LOCATION, TRANSFER_ENCODING, VIA};
+use http::header::{EXPECT, HOST, HeaderValue, LOCATION, VIA};
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode, Version};
@@ -23,53 +23,53 @@ use std::rc::Rc;
 /// `maxCallDepth` of 1000 would let one looping request occupy a thousand connections.
 const MAX_HOPS: usize = 100;
 
-/// Refuses what could be understood in two ways: several or unreadable hosts, two framings.
+/// Refuses requests that run in circles and, of HTTP/2, what could be understood in two ways; of HTTP/1 the
+/// guard has let nothing through that could.
 pub(super) fn check(parts: &Parts) -> Result<(), Error> {
-    let bad = |reason: &'static str| Err(Error::new(Kind::Refused(400), reason));
-    let headers = &parts.headers;
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return bad("the request has more than one Host");
-    }
-    if parts.version == Version::HTTP_11 && host.is_none() {
-        return bad("an HTTP/1.1 request must have a Host");
-    }
-    if let Some(host) = host {
-        let valid = host
-            .as_bytes()
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(b));
-        if !valid {
-            return bad("the Host has characters that no host has");
-        }
-        if parts.version == Version::HTTP_2 {
-            let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-            if authority.is_some_and(|authority| {
-                !authority.as_bytes().eq_ignore_ascii_case(host.as_bytes())
-            }) {
-                return bad("Host and :authority differ");
-            }
-        }
-    }
-    if parts
-        .uri
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-    {
-        return bad("the authority carries user information");
-    }
-    if headers.contains_key(VIA) {
-        let hops: Vec<&[u8]> = headers
+    if parts.headers.contains_key(VIA) {
+        let hops: Vec<&[u8]> = parts
+            .headers
             .get_all(VIA)
             .iter()
             .map(HeaderValue::as_bytes)
             .collect();
         if decide::list_length(&hops) >= MAX_HOPS {
-            return bad(
+            return Err(Error::new(
+                Kind::Refused(400),
                 "the request has passed too many proxies: names that lead back to the proxy make a loop",
-            );
+            ));
         }
+    }
+    if parts.version == Version::HTTP_2 {
+        check_http2(parts)?;
+    }
+    Ok(())
+}
+
+/// Refuses several or unreadable hosts and unknown expectations.
+fn check_http2(parts: &Parts) -> Result<(), Error> {
+    let bad = |reason: &'static str| Err(Error::new(Kind::Refused(400), reason));
+    let headers = &parts.headers;
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return bad("the request has more than one Host");
+    }
+    if let Some(host) = host {
+        let host = host.as_bytes();
+        let valid = host
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(b));
+        if !valid {
+            return bad("the Host has characters that no host has");
+        }
+        if authority.is_some_and(|authority| !authority.as_bytes().eq_ignore_ascii_case(host)) {
+            return bad("Host and :authority differ");
+        }
+    }
+    if authority.is_some_and(|authority| authority.contains('@')) {
+        return bad("the authority carries user information");
     }
     let expectation = headers.get(EXPECT).map(HeaderValue::as_bytes);
     if expectation.is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
@@ -77,21 +77,6 @@ pub(super) fn check(parts: &Parts) -> Result<(), Error> {
             Kind::Refused(417),
             "the only expectation understood is 100-continue",
         ));
-    }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        if headers.contains_key(CONTENT_LENGTH) {
-            return bad("the request has both Content-Length and Transfer-Encoding");
-        }
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        let chunked = codings
-            .next()
-            .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !chunked || codings.next().is_some() {
-            return Err(Error::new(
-                Kind::Refused(501),
-                "the only transfer coding understood is chunked, once",
-            ));
-        }
     }
     Ok(())
 }

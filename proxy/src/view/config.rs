@@ -100,6 +100,7 @@ fn listener_json(listener: &Listener) -> Value {
             "requests": limits.requests,
             "detectTimeout": duration(limits.detect_timeout),
             "headerTimeout": duration(limits.header_timeout),
+            "bodyTimeout": duration(limits.body_timeout),
             "headerBytes": limits.header_bytes,
             "headerCount": limits.header_count,
         },

@@ -89,6 +89,8 @@ pub struct Scanner {
     trailers: usize,
     /// Bytes of chunk extensions in this message.
     extensions: usize,
+    /// A body was refused, and not a head.
+    broken: bool,
 }
 
 impl Scanner {
@@ -104,6 +106,7 @@ impl Scanner {
             fields: Fields::default(),
             trailers: 0,
             extensions: 0,
+            broken: false,
         }
     }
 
@@ -122,6 +125,11 @@ impl Scanner {
                 | State::ChunkEnd
                 | State::Trailers
         )
+    }
+
+    /// Whether what was refused is the body of the last message that passed.
+    pub fn has_broken_body(&self) -> bool {
+        self.broken
     }
 
     /// Whether a head has begun and not ended.
@@ -155,6 +163,7 @@ impl Scanner {
                 Ok(0) => break,
                 Ok(more) => passed += more,
                 Err(refusal) => {
+                    self.broken = self.in_body();
                     self.state = State::Closed;
                     return Step::Refuse(passed, refusal);
                 }

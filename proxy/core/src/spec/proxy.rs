@@ -354,6 +354,7 @@ fn listener_limits(fields: Fields<'_>) -> ListenerLimits {
     set(&mut limits.requests, fields.count("requests"));
     set(&mut limits.detect_timeout, fields.time("detectTimeout"));
     set(&mut limits.header_timeout, fields.time("headerTimeout"));
+    set(&mut limits.body_timeout, fields.time("bodyTimeout"));
     set(&mut limits.header_bytes, fields.count("headerBytes"));
     set(&mut limits.header_count, fields.count("headerCount"));
     set(&mut limits.streams, fields.count("streams"));

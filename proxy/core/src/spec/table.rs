@@ -432,6 +432,12 @@ pub(super) static LISTENER_LIMITS: Object = object(
             "How long the head of a request may take, against clients that dribble.",
         ),
         optional(
+            "bodyTimeout",
+            POSITIVE_TIME,
+            "60s",
+            "How long the body of an HTTP/1 request may stand still while more of it is waited for; then the request is ended with 408. The default is nginx's `client_body_timeout`.",
+        ),
+        optional(
             "headerBytes",
             count(1024, MILLION),
             "65536",

@@ -95,6 +95,7 @@ const fn classes() -> [u8; 256] {
         table[byte] = match byte as u8 {
             b'#' | b'\\' | b'<' | b'>' => 0,
             b'`' => QUERY,
+            b'"' => PATH,
             b'%' | b'.' => PATH | QUERY | LOOK,
             _ => PATH | QUERY,
         };

@@ -121,6 +121,7 @@ fn values_of_the_proxy_arrive() {
         requests: 2,
         detect_timeout: seconds(3),
         header_timeout: seconds(4),
+        body_timeout: seconds(9),
         header_bytes: 5000,
         header_count: 6,
         streams: 7,
