@@ -4,6 +4,7 @@
 //! and ends; what could be understood in two ways is refused as a whole (RFC 9112 section 11.2 on smuggling).
 
 pub mod http1;
+pub mod http2;
 
 /// Why a message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

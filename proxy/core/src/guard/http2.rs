@@ -1,0 +1,206 @@
+//! The guard of HTTP/2: counts what frames of one connection cost the proxy against what they ask of it.
+//!
+//! A parser checks each frame by itself; it has no idea of how many are enough. PING, SETTINGS, PRIORITY and
+//! WINDOW_UPDATE cost their sender nine bytes and ask for no answer that anybody waits for (CVE-2019-9511 to
+//! 9518), HEADERS with RST_STREAM starts work and abandons it (CVE-2023-44487), a wrong frame makes the server do
+//! the abandoning (CVE-2025-8671). Each kind has an allowance, which grows again with time, with requests and
+//! with the data that is sent, so that no connection that does something useful ever uses it up.
+//!
+//! Only the nine bytes of each frame's head are looked at (RFC 9113 section 4.1); payloads are skipped.
+
+mod allowance;
+mod frames;
+#[cfg(test)]
+mod tests;
+
+use crate::Nanos;
+use allowance::{Allowances, Of};
+use frames::{Frames, Head};
+
+/// Error code ENHANCE_YOUR_CALM (RFC 9113 section 7).
+pub const ENHANCE_YOUR_CALM: u32 = 0xb;
+/// Bytes of the connection preface, which come before the first frame (RFC 9113 section 3.4).
+pub const PREFACE: usize = 24;
+/// CONTINUATION frames of one header block. Clients cut blocks at 16 KiB, so a block of 64 KiB has three; h2's own
+/// least bound is five.
+pub const MAX_CONTINUATIONS: u32 = 16;
+/// Age from which on a reset is no rapid one; Envoy's `premature_reset_min_stream_lifetime_seconds`.
+pub const GROWN: Nanos = 1_000_000_000;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// Why a connection is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breach {
+    /// The class, a metric label.
+    pub reason: &'static str,
+    /// The GOAWAY's debug data, for the person who looks at what the client says.
+    pub text: &'static str,
+}
+
+/// Keeps the accounts of one connection: frames received against frames sent.
+///
+/// ```
+/// use heddle_core::guard::http2::Accountant;
+/// let mut accountant = Accountant::new(65_536);
+/// let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+/// accountant.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0).unwrap();
+/// let flood = (0..10_000).find_map(|_| accountant.received(&ping, 0).err());
+/// assert_eq!(flood.unwrap().reason, "h2-ping");
+/// ```
+#[derive(Debug)]
+pub struct Accountant {
+    allowances: Allowances,
+    incoming: Frames,
+    outgoing: Frames,
+    /// Bytes of a header block on the wire.
+    block_limit: usize,
+    /// The header block that has begun and not ended: frames and bytes of it.
+    block: Option<(u32, usize)>,
+    /// Highest stream opened by the caller.
+    highest: u32,
+    /// Streams up to this one were opened [`GROWN`] ago or earlier.
+    grown: u32,
+    /// The highest stream at a moment, to become `grown` later.
+    mark: (u32, Nanos),
+}
+
+impl Accountant {
+    /// At the beginning of a connection, before the preface. `header_bytes` bounds a header block on the wire.
+    pub fn new(header_bytes: usize) -> Self {
+        Self {
+            allowances: Allowances::new(),
+            incoming: Frames::after(PREFACE),
+            outgoing: Frames::after(0),
+            block_limit: header_bytes,
+            block: None,
+            highest: 0,
+            grown: 0,
+            mark: (0, 0),
+        }
+    }
+
+    /// Whether a header block has begun and not ended.
+    pub fn in_block(&self) -> bool {
+        self.block.is_some()
+    }
+
+    /// Whether what was sent so far ends with a frame, so that a frame of one's own may follow.
+    pub fn at_boundary(&self) -> bool {
+        self.outgoing.at_boundary()
+    }
+
+    /// Takes note of bytes from the caller, cut anywhere.
+    ///
+    /// # Errors
+    ///
+    /// When an allowance is used up: the connection is to be ended, and what is in `bytes` not looked at.
+    pub fn received(&mut self, mut bytes: &[u8], now: Nanos) -> Result<(), Breach> {
+        self.allowances.refill(now);
+        if now.saturating_sub(self.mark.1) >= GROWN {
+            self.grown = self.mark.0;
+            self.mark = (self.highest, now);
+        }
+        while let Some(head) = self.incoming.next(&mut bytes) {
+            self.frame(head)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of bytes sent to the caller, cut anywhere.
+    ///
+    /// # Errors
+    ///
+    /// When the caller has provoked too many resets.
+    pub fn sent(&mut self, mut bytes: &[u8]) -> Result<(), Breach> {
+        while let Some(head) = self.outgoing.next(&mut bytes) {
+            match head.kind {
+                DATA => {
+                    self.allowances.on_data();
+                    if head.flags & END_STREAM != 0 {
+                        self.allowances.on_completed();
+                    }
+                }
+                HEADERS if head.flags & END_STREAM != 0 => self.allowances.on_completed(),
+                RST_STREAM if head.is_callers_fault() => self.allowances.spend(Of::Provoked)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, head: Head) -> Result<(), Breach> {
+        match head.kind {
+            DATA if head.length == 0 && head.flags & END_STREAM == 0 => {
+                self.allowances.spend(Of::EmptyData)
+            }
+            DATA => Ok(()),
+            HEADERS => self.headers(head),
+            CONTINUATION => self.continuation(head),
+            PRIORITY => self.allowances.spend(Of::Priority),
+            RST_STREAM if head.stream <= self.grown => Ok(()),
+            RST_STREAM => self.allowances.spend(Of::Reset),
+            SETTINGS => self.allowances.spend(Of::Settings),
+            PING => self.allowances.spend(Of::Ping),
+            WINDOW_UPDATE => self.allowances.spend(Of::WindowUpdate),
+            _ => self.allowances.spend(Of::Other),
+        }
+    }
+
+    fn headers(&mut self, head: Head) -> Result<(), Breach> {
+        if head.stream > self.highest {
+            self.highest = head.stream;
+            self.allowances.on_opened();
+        }
+        self.grow(0, head)
+    }
+
+    fn continuation(&mut self, head: Head) -> Result<(), Breach> {
+        // One that continues nothing is the parser's to refuse.
+        let (frames, bytes) = self.block.unwrap_or_default();
+        if frames >= MAX_CONTINUATIONS || head.length == 0 && head.flags & END_HEADERS == 0 {
+            return Err(Breach {
+                reason: "h2-continuation",
+                text: "a header block in too many CONTINUATION frames, or in empty ones",
+            });
+        }
+        self.block = Some((frames + 1, bytes));
+        self.grow(bytes, head)
+    }
+
+    fn grow(&mut self, before: usize, head: Head) -> Result<(), Breach> {
+        let bytes = before + head.length;
+        if bytes > self.block_limit {
+            return Err(Breach {
+                reason: "h2-header-block",
+                text: "a header block of more bytes than this listener takes",
+            });
+        }
+        let frames = self.block.map_or(0, |(frames, _)| frames);
+        self.block = (head.flags & END_HEADERS == 0).then_some((frames, bytes));
+        Ok(())
+    }
+}
+
+/// A GOAWAY frame that ends a connection for a breach (RFC 9113 section 6.8). The last stream is the highest that
+/// there can be: what was asked for may have been worked on.
+pub fn goaway(breach: Breach) -> Vec<u8> {
+    let debug = breach.text.as_bytes();
+    let length = u32::try_from(8 + debug.len()).unwrap_or(8);
+    let mut frame = Vec::with_capacity(17 + debug.len());
+    frame.extend_from_slice(&length.to_be_bytes()[1..]);
+    frame.extend_from_slice(&[7, 0, 0, 0, 0, 0]);
+    frame.extend_from_slice(&0x7fff_ffff_u32.to_be_bytes());
+    frame.extend_from_slice(&ENHANCE_YOUR_CALM.to_be_bytes());
+    frame.extend_from_slice(debug);
+    frame
+}

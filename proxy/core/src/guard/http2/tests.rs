@@ -1,0 +1,231 @@
+use super::*;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+fn begun() -> Accountant {
+    let mut accountant = Accountant::new(65_536);
+    accountant.received(&[0; PREFACE], 0).unwrap();
+    accountant
+}
+
+/// How many of a frame pass, and why not more.
+fn flood(frames: &[u8]) -> (usize, &'static str) {
+    let mut accountant = begun();
+    for count in 0..20_000 {
+        if let Err(breach) = accountant.received(frames, 0) {
+            return (count, breach.reason);
+        }
+    }
+    panic!("20 000 passed");
+}
+
+#[test]
+fn floods_end_within_their_allowance() {
+    let cases: [(&str, u8, u8, &[u8], usize); 8] = [
+        ("h2-ping", PING, 0, &[0; 8], 1000),
+        ("h2-ping", PING, 1, &[0; 8], 1000),
+        ("h2-settings", SETTINGS, 0, &[], 200),
+        ("h2-priority", PRIORITY, 0, &[0; 5], 1000),
+        ("h2-window-update", WINDOW_UPDATE, 0, &[0, 0, 0, 1], 5000),
+        ("h2-empty-data", DATA, 0, &[], 200),
+        ("h2-rapid-reset", RST_STREAM, 0, &[0; 4], 200),
+        ("h2-other-frames", 0xb0, 0, &[1], 200),
+    ];
+    for (reason, kind, flags, payload, passed) in cases {
+        let found = flood(&frame(kind, flags, 1, payload));
+        assert_eq!(found, (passed, reason), "kind {kind}");
+    }
+}
+
+#[test]
+fn rapid_reset_ends_at_two_hundred_pairs() {
+    let mut accountant = begun();
+    let mut passed = 0;
+    for stream in (1..).step_by(2) {
+        let mut pair = frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x82]);
+        pair.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
+        if accountant.received(&pair, 0).is_err() {
+            break;
+        }
+        passed += 1;
+    }
+    assert_eq!(passed, 200);
+}
+
+#[test]
+fn resets_of_old_or_answered_streams_are_free() {
+    let mut accountant = begun();
+    let mut now = 0;
+    for round in 0..50_u32 {
+        let streams = (0..100).map(|n| 1 + 2 * (round * 100 + n));
+        for stream in streams.clone() {
+            let open = frame(HEADERS, END_HEADERS, stream, &[0x82]);
+            accountant.received(&open, now).unwrap();
+        }
+        now += 2 * GROWN;
+        accountant.received(&[], now).unwrap();
+        now += GROWN;
+        for stream in streams {
+            let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+            accountant.received(&reset, now).unwrap();
+        }
+    }
+    let mut accountant = begun();
+    for stream in (1..10_000).step_by(2) {
+        let open = frame(HEADERS, END_HEADERS, stream, &[0x82]);
+        accountant.received(&open, 0).unwrap();
+        accountant
+            .sent(&frame(DATA, END_STREAM, stream, b"answer"))
+            .unwrap();
+        let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 0]);
+        accountant.received(&reset, 0).unwrap();
+    }
+}
+
+#[test]
+fn a_download_with_pings_and_windows_goes_on() {
+    let mut accountant = begun();
+    accountant
+        .received(&frame(HEADERS, 5, 1, &[0x82]), 0)
+        .unwrap();
+    for _ in 0..50_000 {
+        accountant.sent(&frame(DATA, 0, 1, &[7; 100])).unwrap();
+        let mut answer = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 100]);
+        answer.extend(frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 100]));
+        answer.extend(frame(PING, 0, 0, &[0; 8]));
+        accountant.received(&answer, 0).unwrap();
+    }
+}
+
+#[test]
+fn a_connection_that_lives_long_earns_its_allowance_again() {
+    let mut accountant = begun();
+    for second in 0..100_000 {
+        for _ in 0..5 {
+            accountant
+                .received(&frame(PING, 0, 0, &[0; 8]), second * GROWN)
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn header_blocks_are_bounded_in_frames_and_bytes() {
+    let mut accountant = begun();
+    accountant
+        .received(&frame(HEADERS, 0, 1, &[0x82]), 0)
+        .unwrap();
+    assert!(accountant.in_block());
+    let empty = accountant.received(&frame(CONTINUATION, 0, 1, &[]), 0);
+    assert_eq!(empty.unwrap_err().reason, "h2-continuation");
+
+    let mut accountant = begun();
+    accountant
+        .received(&frame(HEADERS, 0, 1, &[0x82]), 0)
+        .unwrap();
+    let count = (0..1000)
+        .take_while(|_| {
+            accountant
+                .received(&frame(CONTINUATION, 0, 1, &[0x82]), 0)
+                .is_ok()
+        })
+        .count();
+    assert_eq!(count, MAX_CONTINUATIONS as usize);
+
+    let mut accountant = begun();
+    accountant
+        .received(&frame(HEADERS, 0, 1, &[1; 16_384]), 0)
+        .unwrap();
+    let count = (0..1000)
+        .take_while(|_| {
+            accountant
+                .received(&frame(CONTINUATION, 0, 1, &[1; 16_384]), 0)
+                .is_ok()
+        })
+        .count();
+    assert_eq!(count, 3);
+
+    let mut accountant = begun();
+    accountant
+        .received(&frame(HEADERS, 0, 1, &[0x82]), 0)
+        .unwrap();
+    accountant
+        .received(&frame(CONTINUATION, END_HEADERS, 1, &[0x84]), 0)
+        .unwrap();
+    assert!(!accountant.in_block());
+}
+
+#[test]
+fn provoked_resets_are_counted_and_others_are_not() {
+    let mut accountant = begun();
+    for stream in (1..2000).step_by(2) {
+        for code in [0, 2, 7, 8, 11] {
+            accountant
+                .sent(&frame(RST_STREAM, 0, stream, &[0, 0, 0, code]))
+                .unwrap();
+        }
+    }
+    let passed = (0..1000)
+        .take_while(|_| {
+            accountant
+                .sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]))
+                .is_ok()
+        })
+        .count();
+    assert_eq!(passed, 100);
+}
+
+#[test]
+fn the_verdict_does_not_depend_on_where_bytes_are_cut() {
+    let mut stream = vec![0; PREFACE];
+    for number in 0..600_u32 {
+        stream.extend(frame(HEADERS, 4, 2 * number + 1, &[3; 33]));
+        stream.extend(frame(DATA, 0, 2 * number + 1, &[0xff; 21]));
+        stream.extend(frame(RST_STREAM, 0, 2 * number + 1, &[0, 0, 0, 8]));
+    }
+    let ends_at = |piece: usize| {
+        let mut accountant = Accountant::new(65_536);
+        let mut pieces = stream.chunks(piece);
+        let at = pieces.position(|piece| accountant.received(piece, 0).is_err());
+        at.map(|at| at * piece)
+    };
+    let exact = ends_at(1).expect("a breach");
+    for piece in [2, 3, 5, 7, 9, 13, 64, 1000, 16_384] {
+        assert_eq!(
+            ends_at(piece),
+            Some(exact / piece * piece),
+            "pieces of {piece}"
+        );
+    }
+}
+
+#[test]
+fn a_frame_may_be_added_between_frames_only() {
+    let mut accountant = begun();
+    assert!(accountant.at_boundary());
+    let data = frame(DATA, 0, 1, b"text");
+    accountant.sent(&data[..5]).unwrap();
+    assert!(!accountant.at_boundary());
+    accountant.sent(&data[5..12]).unwrap();
+    assert!(!accountant.at_boundary());
+    accountant.sent(&data[12..]).unwrap();
+    assert!(accountant.at_boundary());
+}
+
+#[test]
+fn goaway_says_why() {
+    let frame = goaway(Breach {
+        reason: "h2-ping",
+        text: "why",
+    });
+    assert_eq!(
+        frame,
+        b"\0\0\x0b\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\x0bwhy"
+    );
+}
