@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod names;
 mod proxy;
+mod run;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Run the data plane
     Proxy(proxy::Args),
+    /// Run a program with a proxy beside it
+    Run(run::Args),
     /// Tell every mistake in configuration files
     Check(check::Args),
     /// Print what a name binds to
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     log_to_stderr();
     match Cli::parse().command {
         Command::Proxy(args) => proxy::run(args),
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(args),
         Command::Bind(args) => bind::run(args),
         Command::Explain(args) => explain::run(args),

@@ -179,6 +179,12 @@ where
         Detected::Opaque | Detected::NeedMore => match opaque_to {
             Some(entry) if listener.spec.protocol != ListenProtocol::Http => {
                 conn.state.enter(Phase::Tunnel);
+                if let Some(admission) = &listener.admission
+                    && !admission.opened().await
+                {
+                    metrics.shed.inc("held");
+                    return;
+                }
                 let mut io = Io::downstream(stream, prefix, conn.state.clone());
                 tcp::forward(&conn, &entry, &mut io).await;
             }

@@ -189,7 +189,13 @@ impl App {
             .collect();
         self.shared.discovery.configure(&config);
         let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
-        let running = Arc::new(Running::new(config, generation, &self.shared.metrics));
+        let running = Arc::new(Running::new(
+            config,
+            generation,
+            &self.shared.metrics,
+            &self.shared.hold,
+            Some(&self.shared.running.load()),
+        ));
         self.shared.running.store(running.clone());
         self.shared.generation.store(generation, Ordering::Release);
         for sockets in added {

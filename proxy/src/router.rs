@@ -8,6 +8,7 @@
 //! * the attempt time-out is below the loop and above the pool: connecting counts, and time-outs
 //!   are charged to the endpoint (Finagle: accrual is above the time-out filter).
 
+mod admission;
 mod entry;
 mod exchange;
 mod fault;
@@ -19,6 +20,7 @@ mod own;
 mod plan;
 mod retry;
 
+pub(crate) use admission::Admission;
 pub(crate) use entry::{ListenerState, PathEntry};
 pub(crate) use exchange::{Answering, handle};
 pub(crate) use names::Slot;

@@ -7,6 +7,7 @@ use crate::discovery::{Discovery, ReplicaSet};
 use crate::hold::Hold;
 use crate::joined::Joined;
 use crate::metrics::{ListenerMetrics, Metrics, ServiceMetrics, SetMetrics};
+use crate::router::Admission;
 use arc_swap::ArcSwap;
 use heddle_core::Nanos;
 use heddle_core::accrual::{EndpointHealth, SetHealth};
@@ -38,10 +39,19 @@ pub(crate) struct RunningListener {
     /// Base dtab and `Dtab` documents.
     pub(crate) dtab: Dtab,
     pub(crate) metrics: Arc<ListenerMetrics>,
+    /// In front of a service: who may go to it now.
+    pub(crate) admission: Option<Arc<Admission>>,
 }
 
 impl Running {
-    pub(crate) fn new(config: Arc<ProxyConfig>, generation: u64, metrics: &Metrics) -> Self {
+    pub(crate) fn new(
+        config: Arc<ProxyConfig>,
+        generation: u64,
+        metrics: &Metrics,
+        hold: &Arc<Hold>,
+        before: Option<&Self>,
+    ) -> Self {
+        let admission = |name: &str| before?.listeners.get(name)?.admission.as_ref();
         let listeners = config
             .listeners
             .iter()
@@ -50,6 +60,7 @@ impl Running {
                     spec: spec.clone(),
                     dtab: spec.base_dtab.concat(&config.dtab),
                     metrics: metrics.listener(&spec.name),
+                    admission: Admission::of(spec, hold, admission(&spec.name)),
                 };
                 (spec.name.clone(), Arc::new(running))
             })
@@ -88,7 +99,7 @@ impl Shared {
         metrics: Arc<Metrics>,
         hold: Arc<Hold>,
     ) -> Self {
-        let running = Running::new(config, 1, &metrics);
+        let running = Running::new(config, 1, &metrics, &hold, None);
         Self {
             running: ArcSwap::from_pointee(running),
             generation: AtomicU64::new(1),

@@ -13,6 +13,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod admission;
+
+pub use admission::Admission;
+
 /// Everything one proxy runs by.
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {
@@ -206,6 +210,8 @@ pub struct ListenerLimits {
     pub streams: u32,
     /// A kept-alive connection without a request is closed after this. Default 5 min.
     pub idle: Duration,
+    /// In front of a service: how much reaches it at once, and what waits.
+    pub admission: Admission,
 }
 
 impl Default for ListenerLimits {
@@ -220,6 +226,7 @@ impl Default for ListenerLimits {
             header_count: 100,
             streams: 256,
             idle: Duration::from_secs(300),
+            admission: Admission::default(),
         }
     }
 }

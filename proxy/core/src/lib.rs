@@ -14,6 +14,7 @@
 //! * [`route`]: which rule a request meets, and where that sends it;
 //! * [`endpoint`], [`status`], [`ewma`], [`balance`], [`accrual`]: choosing a replica;
 //! * [`budget`], [`backoff`], [`classify`], [`retry`]: trying again;
+//! * [`admission`]: who may go to the service behind, who waits;
 //! * [`sticky`]: cohorts that only grow;
 //! * [`answer`]: every answer that is the proxy's own;
 //! * [`guard`]: which messages are let in;
@@ -21,6 +22,7 @@
 #![deny(missing_docs)]
 
 pub mod accrual;
+pub mod admission;
 pub mod answer;
 pub mod backoff;
 pub mod balance;

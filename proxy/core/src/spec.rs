@@ -19,6 +19,7 @@ use std::sync::Arc;
 use yaml::{Node, Place};
 
 mod across;
+pub mod beside;
 pub mod codes;
 mod defaults;
 mod document;

@@ -23,8 +23,12 @@ pub struct ListenerMetrics {
     pub detected_opaque: Counter,
     /// Connections on which detection ran out of time.
     pub detected_timeout: Counter,
+    /// Requests that wait for their turn at the service behind.
+    pub requests_waiting: Gauge,
     /// What was refused before routing, by reason.
     pub refused: Reasons,
+    /// What was kept from the service behind, by reason.
+    pub shed: Reasons,
 }
 
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct ListenerFamilies {
     bytes: Family<Counter>,
     detected: Family<Counter>,
     refused: Family<Counter>,
+    requests_waiting: Family<Gauge>,
+    shed: Family<Counter>,
 }
 
 impl ListenerFamilies {
@@ -61,6 +67,17 @@ impl ListenerFamilies {
                 "Messages refused before routing.",
                 &["listener", "reason"],
             ),
+            shed: of(
+                "heddle_shed_total",
+                "Requests kept from the service behind: its queue was full, the wait too long, the deadline over.",
+                &["listener", "reason"],
+            ),
+            requests_waiting: families.family(
+                "heddle_listener_requests_waiting",
+                "Requests that wait for their turn at the service behind.",
+                &["listener"],
+                1,
+            ),
             connections_open: families.family(
                 "heddle_connections_open",
                 "Connections open now.",
@@ -82,6 +99,8 @@ impl ListenerFamilies {
             connections: self.connections.get(&[listener]),
             connections_open: self.connections_open.get(&[listener]),
             requests_in_flight: self.requests_in_flight.get(&[listener]),
+            requests_waiting: self.requests_waiting.get(&[listener]),
+            shed: Reasons::new(&self.shed, &[listener]),
             bytes_received: self.bytes.get(&[listener, "received"]),
             bytes_sent: self.bytes.get(&[listener, "sent"]),
             detected_http1: detected("http1"),

@@ -1,5 +1,6 @@
 //! One request and its answer.
 
+use super::admission::Turn;
 use super::entry::PathEntry;
 use super::finish::finish;
 use super::hop::{self, Context};
@@ -75,6 +76,7 @@ impl Call {
         let mut flight = InFlight {
             conn: conn.clone(),
             entry: None,
+            turn: Turn::default(),
         };
         let grpc = is_grpc(request.headers());
         if listener.metrics.requests_in_flight.get() > listener.spec.limits.requests as i64 {
@@ -114,6 +116,9 @@ impl Call {
     }
 
     async fn answer(&mut self) -> Answered {
+        if let Err(error) = self.admit().await {
+            return Ok(self.exchange.own_answer(&self.entry, &error));
+        }
         if self.parts.method == Method::CONNECT {
             let tunnel = own::connect(&self.exchange, &self.entry, &mut self.parts);
             let answer = Box::pin(tunnel).await;
@@ -136,6 +141,25 @@ impl Call {
                 broken.map(refused).map(Ok).unwrap_or(Err(error))
             }
         }
+    }
+
+    /// Takes the service's turn; most have it at once.
+    async fn admit(&mut self) -> Result<(), Error> {
+        let Some(admission) = &self.exchange.listener.admission else {
+            return Ok(());
+        };
+        let (deadline, now) = (self.exchange.context.deadline, self.exchange.started);
+        let turn = match admission.at_once(deadline, now) {
+            Some(turn) => turn,
+            None => {
+                let metrics = &self.exchange.listener.metrics;
+                Box::pin(admission.turn(deadline, metrics)).await?
+            }
+        };
+        if let Some(flight) = &mut self.flight {
+            flight.turn = turn;
+        }
+        Ok(())
     }
 
     async fn serve(&mut self) -> Result<Response<ResponseBody>, Ended> {
@@ -216,6 +240,8 @@ fn refuse(listener: &RunningListener, error: &Error, grpc: bool) -> Response<Res
 pub(super) struct InFlight {
     conn: Rc<Conn>,
     entry: Option<Rc<PathEntry>>,
+    /// The service's turn, in front of one.
+    turn: Turn,
 }
 
 impl InFlight {

@@ -103,6 +103,9 @@ fn listener_json(listener: &Listener) -> Value {
             "bodyTimeout": duration(limits.body_timeout),
             "headerBytes": limits.header_bytes,
             "headerCount": limits.header_count,
+            "concurrency": limits.admission.concurrency,
+            "queue": limits.admission.queue,
+            "queueWait": duration(limits.admission.queue_wait),
         },
     })
 }

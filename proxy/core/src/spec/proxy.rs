@@ -187,6 +187,10 @@ fn listener(
         .filter_map(identifier)
         .collect::<Vec<_>>();
     let trust = fields.items("trust").iter();
+    let limits = fields.child("limits", &table::LISTENER_LIMITS);
+    if let Some(limits) = limits.filter(|_| !matches!(mode, Mode::Inbound { .. })) {
+        only_inbound(limits, report);
+    }
     Listener {
         name: fields.owned("name").unwrap_or(default.name),
         listen,
@@ -207,10 +211,7 @@ fn listener(
         trust: trust
             .filter_map(|node| format::network(node.text()?).ok())
             .collect(),
-        limits: fields
-            .child("limits", &table::LISTENER_LIMITS)
-            .map(listener_limits)
-            .unwrap_or_default(),
+        limits: limits.map(listener_limits).unwrap_or_default(),
         mode,
     }
 }
@@ -348,6 +349,21 @@ fn identifier(node: &Node) -> Option<Identifier> {
     header.or(token).or(path).or(method).or(fixed)
 }
 
+/// Admission has a meaning in front of a service only.
+fn only_inbound(limits: Fields<'_>, report: &mut Report) {
+    for key in ["concurrency", "queue", "queueWait"] {
+        if let Some(node) = limits.get(key) {
+            report.add(
+                &codes::NO_EFFECT,
+                node.place,
+                format!("`{key}` does nothing on this listener"),
+                "only `mode: inbound` stands in front of a service that could be overrun",
+                "remove it, or write it at the service's own listener",
+            );
+        }
+    }
+}
+
 fn listener_limits(fields: Fields<'_>) -> ListenerLimits {
     let mut limits = ListenerLimits::default();
     set(&mut limits.connections, fields.count("connections"));
@@ -359,6 +375,9 @@ fn listener_limits(fields: Fields<'_>) -> ListenerLimits {
     set(&mut limits.header_count, fields.count("headerCount"));
     set(&mut limits.streams, fields.count("streams"));
     set(&mut limits.idle, fields.time("idle"));
+    limits.admission.concurrency = fields.count("concurrency");
+    set(&mut limits.admission.queue, fields.count("queue"));
+    set(&mut limits.admission.queue_wait, fields.time("queueWait"));
     limits
 }
 

@@ -420,6 +420,24 @@ pub(super) static LISTENER_LIMITS: Object = object(
             "Requests in flight at once. Beyond, they are refused with 503. The default is linkerd2-proxy's.",
         ),
         optional(
+            "concurrency",
+            count(1, MILLION),
+            "as many as come",
+            "With `mode: inbound`: requests that the service works on at once. Others wait for their turn.",
+        ),
+        optional(
+            "queue",
+            count(0, MILLION),
+            "1000",
+            "With `mode: inbound`: requests that may wait for their turn, or for a service that is starting. Beyond, they are refused with 503.",
+        ),
+        optional(
+            "queueWait",
+            POSITIVE_TIME,
+            "1s",
+            "With `mode: inbound`: how long a request may wait for its turn, and a tenth of it once the queue has not been empty for that long. Then it is refused with 503.",
+        ),
+        optional(
             "detectTimeout",
             POSITIVE_TIME,
             "1s",

@@ -126,8 +126,15 @@ fn values_of_the_proxy_arrive() {
         header_count: 6,
         streams: 7,
         idle: seconds(8),
+        admission: Admission::default(),
     };
     assert_eq!(outbound.limits, limits);
+    let admission = Admission {
+        concurrency: Some(9),
+        queue: 10,
+        queue_wait: seconds(11),
+    };
+    assert_eq!(inbound.limits.admission, admission);
     assert_eq!(
         inbound.mode,
         Mode::Inbound {
