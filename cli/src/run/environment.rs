@@ -82,7 +82,9 @@ fn java(outbound: SocketAddr, existing: &dyn Fn(&str) -> Option<String>) -> Stri
 mod tests {
     use super::*;
 
-    fn of(existing: &[(&str, &str)], name: &str) -> Option<String> {
+    type Existing<'a> = &'a [(&'a str, &'a str)];
+
+    fn of(existing: Existing<'_>, name: &str) -> Option<String> {
         let places = Places {
             outbound: "127.0.0.1:4140".parse().unwrap(),
             admin: "127.0.0.1:9990".parse().unwrap(),
@@ -101,7 +103,7 @@ mod tests {
     fn every_runtime_is_told() {
         let java = "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=4140 -Dhttp.nonProxyHosts=localhost|127.*|[::1]";
         let after = format!("-Xmx1g {java}");
-        let table: &[(&[(&str, &str)], &str, Option<&str>)] = &[
+        let table: &[(Existing<'_>, &str, Option<&str>)] = &[
             (&[], "PORT", Some("9001")),
             (
                 &[("http_proxy", "x")],
