@@ -32,10 +32,10 @@ stamp() {
 
 install_apt() {
   local -A wanted=([curl]=curl [wrk]=wrk [h2load]=nghttp2-client [nghttp]=nghttp2-client [nc]=netcat-openbsd
-    [javac]=default-jdk-headless [node]=nodejs [npm]=npm [python3]=python3)
+    [javac]=default-jdk-headless [node]=nodejs [npm]=npm [python3]=python3 [nginx]=nginx-light)
   local missing=() tool
   for tool in "${!wanted[@]}"; do
-    command -v "$tool" >/dev/null || missing+=("${wanted[$tool]}")
+    PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("${wanted[$tool]}")
   done
   if command -v python3 >/dev/null && ! python3 -c 'import ensurepip' 2>/dev/null; then
     missing+=(python3-venv)

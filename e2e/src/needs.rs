@@ -5,7 +5,7 @@
 
 use crate::binary::repository;
 use crate::process;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub enum Need {
     Go,
     /// Our Go client over grpc-go.
     GrpcGo,
+    /// nginx.
+    Nginx,
 }
 
 impl Need {
@@ -71,6 +73,9 @@ impl Need {
                 clients("node").join(format!("node_modules/node-linux-{cpu}/bin/node"))
             }
             Self::Java => "java".into(),
+            // Where Debian puts it is not in everybody's PATH.
+            Self::Nginx if Path::new("/usr/sbin/nginx").exists() => "/usr/sbin/nginx".into(),
+            Self::Nginx => "nginx".into(),
             Self::Go | Self::GrpcGo => state.join("bin/clients-go"),
         }
     }
@@ -96,6 +101,7 @@ impl Need {
             Self::GrpcJs => (&["-p", "require('@grpc/grpc-js/package.json').version"], 0),
             Self::Go => (&["version", "go"], 0),
             Self::GrpcGo => (&["version", "grpc"], 0),
+            Self::Nginx => (&["-v"], 2),
         };
         let mut command = self.command();
         command.args(arguments).current_dir(clients("node"));

@@ -3,6 +3,7 @@
 //	clients-go version go|grpc
 //	clients-go http HOW ADDRESS NAME
 //	clients-go grpc HOW TARGET NAME
+//	clients-go serve PORT
 package main
 
 import (
@@ -23,8 +24,12 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		fmt.Fprintln(os.Stderr, serve(os.Args[2]))
+		os.Exit(1)
+	}
 	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: clients-go http|grpc HOW ADDRESS NAME")
+		fmt.Fprintln(os.Stderr, "usage: clients-go http|grpc HOW ADDRESS NAME, or serve PORT")
 		os.Exit(2)
 	}
 	run := httpSteps
