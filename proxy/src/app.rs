@@ -196,6 +196,7 @@ impl App {
             &self.shared.hold,
             Some(&self.shared.running.load()),
         ));
+        self.shared.recorder.configure(&running.config);
         self.shared.running.store(running.clone());
         self.shared.generation.store(generation, Ordering::Release);
         for sockets in added {
@@ -225,6 +226,11 @@ impl App {
             .iter()
             .map(|(name, (_, actual))| (name.clone(), *actual))
             .collect()
+    }
+
+    /// Opens the access log's file again, for log rotation.
+    pub fn reopen_log(&self) {
+        self.shared.recorder.reopen();
     }
 
     /// Whether a drain has begun.
@@ -297,6 +303,10 @@ impl App {
             }
         });
         joined.await.ok();
+        let recorder = self.shared.recorder.clone();
+        // Its spans go out over this very runtime, so nothing here may block it.
+        let told = tokio::task::spawn_blocking(move || recorder.stop());
+        told.await.ok();
     }
 
     /// Brings up to date the gauges that nobody keeps, before metrics are shown.

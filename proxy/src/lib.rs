@@ -17,6 +17,7 @@ pub mod reload;
 pub mod view;
 
 mod accept;
+mod access;
 mod client;
 mod clock;
 mod error;

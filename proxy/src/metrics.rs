@@ -12,6 +12,7 @@ mod listener;
 mod process;
 mod service;
 mod set;
+mod sight;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub use listener::ListenerMetrics;
 pub use process::{CacheMetrics, CachesMetrics, ConfigMetrics, DiscoveryMetrics};
 pub use service::ServiceMetrics;
 pub use set::SetMetrics;
+pub use sight::SightMetrics;
 
 use family::Families;
 use prometheus::TextEncoder;
@@ -41,6 +43,7 @@ pub struct Metrics {
     services: service::ServiceFamilies,
     sets: set::SetFamilies,
     process: process::Process,
+    sight: SightMetrics,
     held: Mutex<Held>,
 }
 
@@ -76,6 +79,7 @@ impl Metrics {
             services: service::ServiceFamilies::new(&mut families),
             sets: set::SetFamilies::new(&mut families),
             process: process::Process::new(&mut families, env!("CARGO_PKG_VERSION")),
+            sight: SightMetrics::new(&mut families),
             families,
             held: Mutex::default(),
         })
@@ -156,6 +160,11 @@ impl Metrics {
     /// The caches.
     pub fn caches(&self) -> &CachesMetrics {
         &self.process.caches
+    }
+
+    /// The access log and traces.
+    pub fn sight(&self) -> &SightMetrics {
+        &self.sight
     }
 
     /// Discovery.

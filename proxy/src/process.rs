@@ -250,7 +250,10 @@ async fn wait_for_the_end(proxy: &mut Proxy) -> Result<(), String> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => proxy.watcher.reload(),
+            _ = hangup.recv() => {
+                proxy.app.reopen_log();
+                proxy.watcher.reload();
+            }
             () = proxy.asked_to_drain() => return Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 //! Invariant: a request touches the locks in here only when it meets a name or a replica set for
 //! the first time on its worker.
 
+use crate::access::Recorder;
 use crate::discovery::{Discovery, ReplicaSet};
 use crate::hold::Hold;
 use crate::joined::Joined;
@@ -81,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) generation: AtomicU64,
     pub(crate) discovery: Arc<Discovery>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Takes what is told about each request.
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) joined: Arc<Joined>,
     pub(crate) draining: AtomicBool,
     /// Holds what arrives for the service behind until it answers.
@@ -99,12 +102,15 @@ impl Shared {
         metrics: Arc<Metrics>,
         hold: Arc<Hold>,
     ) -> Self {
+        let recorder = Recorder::new(metrics.sight().clone());
+        recorder.configure(&config);
         let running = Running::new(config, 1, &metrics, &hold, None);
         Self {
             running: ArcSwap::from_pointee(running),
             generation: AtomicU64::new(1),
             discovery,
             metrics,
+            recorder,
             joined: Arc::default(),
             draining: AtomicBool::new(false),
             hold,

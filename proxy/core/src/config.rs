@@ -16,6 +16,8 @@ use std::time::Duration;
 mod admission;
 
 pub use admission::Admission;
+mod sight;
+pub use sight::{AccessLog, LogTarget, Tracing};
 
 /// Everything one proxy runs by.
 #[derive(Debug, Clone)]
@@ -44,6 +46,10 @@ pub struct ProxyConfig {
     pub faults: Vec<Arc<Fault>>,
     /// How long a drain waits for what is in flight. Default 30 s.
     pub drain: Duration,
+    /// The access log; off by default.
+    pub access_log: Option<AccessLog>,
+    /// Traces; off by default.
+    pub tracing: Option<Tracing>,
     /// Bounds of the proxy as a whole.
     pub limits: Limits,
     /// Every file that took part, to be watched.

@@ -209,7 +209,7 @@ pub fn trace_id(traceparent: &[u8]) -> Option<[u8; 16]> {
 }
 
 /// Exactly `2 * N` digits in lower case.
-fn hexadecimal<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+pub(crate) fn hexadecimal<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != 2 * N {
         return None;
     }

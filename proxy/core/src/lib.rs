@@ -18,6 +18,7 @@
 //! * [`sticky`]: cohorts that only grow;
 //! * [`answer`]: every answer that is the proxy's own;
 //! * [`guard`]: which messages are let in;
+//! * [`trace`]: contexts of traces;
 //! * [`headers`], [`detect`]: the wire, as far as it is a decision.
 #![deny(missing_docs)]
 
@@ -44,6 +45,7 @@ pub mod route;
 pub mod spec;
 pub mod status;
 pub mod sticky;
+pub mod trace;
 
 /// Monotonic nanoseconds since an origin that the caller chooses (the proxy's is its own start).
 pub type Nanos = u64;

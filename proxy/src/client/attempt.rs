@@ -14,6 +14,7 @@ use http::HeaderValue;
 use http::request::Parts;
 use hyper::Request;
 use hyper::client::conn::TrySendError;
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -77,6 +78,8 @@ pub(crate) struct Charge {
     patience: Duration,
     /// The caller's connection, which knows when the caller went away.
     caller: Option<Rc<Conn>>,
+    /// How long it waited for a new connection; 0: it found one.
+    connecting: Cell<Nanos>,
     reported: bool,
 }
 
@@ -101,6 +104,7 @@ impl Charge {
             started: now,
             patience: attempt_timeout.unwrap_or(CANCEL_IS_FAILURE),
             caller,
+            connecting: Cell::new(0),
             reported: false,
         }
     }
@@ -118,6 +122,16 @@ impl Charge {
     /// When the attempt began.
     pub(crate) fn started(&self) -> Nanos {
         self.started
+    }
+
+    /// How long it waited for a new connection; 0: it found one.
+    pub(crate) fn connecting(&self) -> Nanos {
+        self.connecting.get()
+    }
+
+    fn connected(&self, from: Nanos) {
+        self.connecting
+            .set(clock::now().saturating_sub(from).max(1));
     }
 
     /// Pays.
@@ -428,9 +442,12 @@ async fn send_http1(
     loop {
         let mut connection = match endpoint.pool.reuse_http1(config, charge.started) {
             Some(connection) => connection,
-            None => Box::pin(endpoint.pool.open_http1(config))
-                .await
-                .map_err(SendFailure::Connect)?,
+            None => {
+                let from = clock::now();
+                let opened = Box::pin(endpoint.pool.open_http1(config)).await;
+                charge.connected(from);
+                opened.map_err(SendFailure::Connect)?
+            }
         };
         let reused = connection.reused;
         let request = Request::from_parts(std::mem::replace(head, nothing()), body);
@@ -451,9 +468,12 @@ async fn send_http2(
     loop {
         let (connection, reused) = match endpoint.pool.reuse_http2(config, charge.started) {
             Some(connection) => (connection, true),
-            None => Box::pin(endpoint.pool.open_http2(config))
-                .await
-                .map_err(SendFailure::Connect)?,
+            None => {
+                let from = clock::now();
+                let opened = Box::pin(endpoint.pool.open_http2(config)).await;
+                charge.connected(from);
+                opened.map_err(SendFailure::Connect)?
+            }
         };
         let stream = StreamGuard::new(connection.clone());
         let mut sender = connection.sender.clone();

@@ -25,7 +25,13 @@ pub(crate) enum BodySource {
 impl BodySource {
     /// Takes over `incoming`, keeping at most `limit` bytes of it. `gate`: the caller expects
     /// `100 Continue`, nothing is read from it until the upstream has said so.
-    pub(crate) fn new(incoming: Incoming, limit: usize, gate: Option<Rc<Gate>>) -> Self {
+    /// `received`: counts the bytes that come, if anybody wants to know.
+    pub(crate) fn new(
+        incoming: Incoming,
+        limit: usize,
+        gate: Option<Rc<Gate>>,
+        received: Option<Rc<Cell<u64>>>,
+    ) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
@@ -38,6 +44,7 @@ impl BodySource {
             ended: Cell::new(false),
             failed: Cell::new(false),
             gate,
+            received,
         }))
     }
 
@@ -77,6 +84,7 @@ pub(crate) struct Replay {
     ended: Cell<bool>,
     failed: Cell<bool>,
     gate: Option<Rc<Gate>>,
+    received: Option<Rc<Cell<u64>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -92,6 +100,9 @@ impl Replay {
     }
 
     fn keep(&self, frame: &Frame<Bytes>) {
+        if let (Some(received), Some(data)) = (&self.received, frame.data_ref()) {
+            received.set(received.get() + data.len() as u64);
+        }
         if self.overflowed.get() {
             return;
         }
@@ -316,12 +327,14 @@ pub(crate) enum Finished {
     Cancelled,
 }
 
-type OnFinish = Box<dyn FnOnce(Finished)>;
+/// Told how the body ended, and after how many bytes.
+type OnFinish = Box<dyn FnOnce(Finished, u64)>;
 
 /// The body of a response: streams an upstream's, or carries the proxy's own.
 pub(crate) struct ResponseBody {
     kind: Kind,
     on_finish: Option<OnFinish>,
+    sent: u64,
     stall: Option<Box<Stall>>,
 }
 
@@ -349,6 +362,7 @@ impl ResponseBody {
         Self {
             kind: Kind::Own(body.into()),
             on_finish: None,
+            sent: 0,
             stall: None,
         }
     }
@@ -358,6 +372,7 @@ impl ResponseBody {
         Self {
             kind: Kind::Upstream(body),
             on_finish: Some(on_finish),
+            sent: 0,
             stall: None,
         }
     }
@@ -374,7 +389,7 @@ impl ResponseBody {
 
     fn finish(&mut self, how: Finished) {
         if let Some(on_finish) = self.on_finish.take() {
-            on_finish(how);
+            on_finish(how, self.sent);
         }
     }
 }
@@ -421,7 +436,10 @@ impl Body for ResponseBody {
                     this.finish(Finished::Complete(grpc));
                     Poll::Ready(Some(Ok(Frame::trailers(trailers))))
                 }
-                Err(frame) => Poll::Ready(Some(Ok(frame))),
+                Err(frame) => {
+                    this.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    Poll::Ready(Some(Ok(frame)))
+                }
             },
         }
     }

@@ -7,6 +7,7 @@ use super::hop::{self, Context};
 use super::plan::Plan;
 use super::retry::Attempts;
 use super::{Conn, fault, mirror, own};
+use crate::access::{End, Trail};
 use crate::clock;
 use crate::error::Error;
 use crate::http::{
@@ -36,6 +37,8 @@ pub(super) struct Exchange {
     pub(super) grpc: bool,
     pub(super) http2: bool,
     pub(super) context: Context,
+    /// What is told about this request, if anything is.
+    pub(super) trail: Option<Rc<Trail>>,
 }
 
 /// Answers a request; an error means that the connection or the stream is to be reset.
@@ -65,7 +68,7 @@ struct Call {
 impl Call {
     fn begin(
         conn: Rc<Conn>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Box<Self>, Box<Response<ResponseBody>>> {
         if conn.serial {
             conn.state.enter(Phase::Busy);
@@ -79,13 +82,15 @@ impl Call {
             turn: Turn::default(),
         };
         let grpc = is_grpc(request.headers());
+        let started = clock::now();
+        let trail = Trail::begin(&conn, &mut request, grpc, started);
         if listener.metrics.requests_in_flight.get() > listener.spec.limits.requests as i64 {
             let reason = format!(
                 "listener {} has its cap of {} requests in flight",
                 listener.spec.name, listener.spec.limits.requests
             );
             let error = Error::new(Kind::Overloaded, reason);
-            return Err(Box::new(refuse(&listener, &error, grpc)));
+            return Err(Box::new(refuse(&listener, &error, grpc, trail.as_deref())));
         }
         let (mut parts, body) = request.into_parts();
         let running = conn.worker.running.borrow().clone();
@@ -94,13 +99,18 @@ impl Call {
             http2: parts.version == http::Version::HTTP_2,
             conn,
             listener,
-            started: clock::now(),
+            started,
             grpc,
             context: Context::default(),
+            trail,
         };
-        let entry = exchange
-            .name(&mut parts)
-            .map_err(|error| Box::new(refuse(&exchange.listener, &error, grpc)))?;
+        let entry = exchange.name(&mut parts).map_err(|error| {
+            let trail = exchange.trail.as_deref();
+            Box::new(refuse(&exchange.listener, &error, grpc, trail))
+        })?;
+        if let Some(trail) = &exchange.trail {
+            trail.named(&entry.path, &exchange.context.dtab, entry.route.as_ref());
+        }
         entry.touch(exchange.started);
         flight.enter(&entry);
         if exchange.context.stripped {
@@ -133,6 +143,11 @@ impl Call {
                     .service
                     .metrics
                     .answered(answer.status().as_u16(), elapsed);
+                if let Some(trail) = &self.exchange.trail {
+                    let status = answer.status().as_u16();
+                    let grpc = crate::http::grpc_status(answer.headers());
+                    trail.own("fault", "a Fault answers".into(), status, grpc, 0);
+                }
                 Ok(answer)
             }
             Err(Ended::Reset(error)) => {
@@ -166,6 +181,9 @@ impl Call {
         let entry = self.entry.clone();
         let route = entry.route.as_deref();
         let index = self.exchange.rule(route, &self.parts)?;
+        if let Some(trail) = &self.exchange.trail {
+            trail.met(index);
+        }
         let rule = route.zip(index).map(|(route, index)| &route.rules[index]);
         if !entry.faults.is_empty() {
             Box::pin(fault::inject(&self.exchange, &entry, &self.parts)).await?;
@@ -175,6 +193,10 @@ impl Call {
                 answer.status().as_u16(),
                 clock::now().saturating_sub(self.exchange.started),
             );
+            if let Some(trail) = &self.exchange.trail {
+                trail.answered(answer.status().as_u16());
+                trail.over(End::Complete, None, 0);
+            }
             return Ok(answer);
         }
         let slots = index.map(|index| &entry.rules[index]);
@@ -219,7 +241,10 @@ impl Call {
             rewrite_request(rule, parts)?;
         }
         let body = match self.body.take() {
-            Some(body) => BodySource::new(body, entry.policy.pool.replay_bytes, gate.clone()),
+            Some(body) => {
+                let count = exchange.trail.as_ref().map(|trail| trail.received());
+                BodySource::new(body, entry.policy.pool.replay_bytes, gate.clone(), count)
+            }
             None => BodySource::Empty,
         };
         plan.watch_interim(&exchange.conn, gate, parts);
@@ -230,9 +255,30 @@ impl Call {
 }
 
 /// An answer to what no name could be found for.
-fn refuse(listener: &RunningListener, error: &Error, grpc: bool) -> Response<ResponseBody> {
+fn refuse(
+    listener: &RunningListener,
+    error: &Error,
+    grpc: bool,
+    trail: Option<&Trail>,
+) -> Response<ResponseBody> {
     listener.metrics.refused.inc(error.kind.label());
-    respond(error, grpc)
+    let response = respond(error, grpc);
+    note_own(trail, error, &response, grpc);
+    response
+}
+
+/// Tells of an answer of the proxy's own.
+fn note_own(trail: Option<&Trail>, error: &Error, response: &Response<ResponseBody>, grpc: bool) {
+    let Some(trail) = trail else {
+        return;
+    };
+    trail.own(
+        error.kind.label(),
+        error.reason.clone(),
+        response.status().as_u16(),
+        grpc.then(|| error.kind.grpc()),
+        http_body::Body::size_hint(response.body()).lower(),
+    );
 }
 
 /// Counts a request in flight on its listener and, once it has one, its name; its drop ends the
@@ -305,6 +351,7 @@ impl Exchange {
             metrics.grpc_status(error.kind.grpc());
         }
         hop::tell(response.headers_mut(), &self.context);
+        note_own(self.trail.as_deref(), error, &response, self.grpc);
         tracing::debug!(name = %entry.path, %error, "answered by the proxy");
         response
     }

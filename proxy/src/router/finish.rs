@@ -4,6 +4,7 @@ use super::entry::PathEntry;
 use super::exchange::{Exchange, InFlight, put};
 use super::hop;
 use super::plan::Plan;
+use crate::access::End;
 use crate::client::{Attempted, Lease, Verdict};
 use crate::clock;
 use crate::http::{Finished, ResponseBody, grpc_status, response_head, splice};
@@ -73,8 +74,15 @@ pub(super) fn finish(
         head.headers.entry(http::header::UPGRADE).or_insert(token);
         exchange.conn.state.enter(Phase::Tunnel);
         let (started, service) = (exchange.started, entry.service.clone());
+        let trail = exchange.trail.clone();
+        if let Some(trail) = &trail {
+            trail.answered(101);
+        }
         tokio::task::spawn_local(async move {
-            let verdict = tunnel(upstream, downstream).await;
+            let (verdict, bytes) = tunnel(upstream, downstream).await;
+            if let Some(trail) = trail {
+                trail.tunnelled(bytes);
+            }
             charge.report(verdict);
             service
                 .metrics
@@ -96,6 +104,10 @@ pub(super) fn finish(
         }
     }
     hop::tell(&mut head.headers, &exchange.context);
+    let trail = exchange.trail.take();
+    if let Some(trail) = &trail {
+        trail.answered(status.as_u16());
+    }
     let left = exchange.context.take_left();
     let (started, grpc) = (exchange.started, exchange.grpc);
     let hedges = entry
@@ -105,7 +117,7 @@ pub(super) fn finish(
     let (deadline, _) = plan.deadline(exchange);
     let patience = plan.patience;
     let entry = entry.clone();
-    let on_finish = Box::new(move |how: Finished| {
+    let on_finish = Box::new(move |how: Finished, sent: u64| {
         drop((left, flight));
         let now = clock::now();
         let service = &entry.service;
@@ -114,6 +126,16 @@ pub(super) fn finish(
             Finished::Complete(Some(code)) if grpc => Outcome::Grpc(code),
             _ => outcome,
         };
+        if let Some(trail) = trail {
+            let code = match outcome {
+                Outcome::Grpc(code) if grpc => Some(code),
+                _ => None,
+            };
+            if how == Finished::TimedOut {
+                trail.timer("body-stall");
+            }
+            trail.over(end_of(how), code, sent);
+        }
         if grpc && let Outcome::Grpc(code) = outcome {
             service.metrics.grpc_status(code);
         }
@@ -154,14 +176,23 @@ pub(super) fn finish(
     Response::from_parts(head, body)
 }
 
-/// Bytes both ways after an upgrade.
-async fn tunnel(upstream: OnUpgrade, downstream: OnUpgrade) -> Verdict {
+fn end_of(how: Finished) -> End {
+    match how {
+        Finished::Complete(_) => End::Complete,
+        Finished::Broken => End::Upstream,
+        Finished::TimedOut => End::Proxy,
+        Finished::Cancelled => End::Caller,
+    }
+}
+
+/// Bytes both ways after an upgrade; how many came from the caller and went to it, if that is known.
+async fn tunnel(upstream: OnUpgrade, downstream: OnUpgrade) -> (Verdict, Option<(u64, u64)>) {
     let (Ok(upstream), Ok(downstream)) = (upstream.await, downstream.await) else {
-        return Verdict::Failure;
+        return (Verdict::Failure, None);
     };
     match splice(&mut TokioIo::new(downstream), &mut TokioIo::new(upstream)).await {
-        Ok(_) => Verdict::Success,
+        Ok(bytes) => (Verdict::Success, Some(bytes)),
         // Which side broke cannot be told apart here, and a long-lived tunnel says little of latency.
-        Err(_) => Verdict::Nothing,
+        Err(_) => (Verdict::Nothing, None),
     }
 }

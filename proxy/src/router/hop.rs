@@ -1,6 +1,7 @@
 //! The context that a request brings, and the one that it takes along (design section 4).
 
 use super::Conn;
+use crate::access;
 use crate::clock;
 use crate::error::Error;
 use crate::joined::{Left, Record, TraceId};
@@ -69,6 +70,8 @@ fn concerns(headers: &HeaderMap) -> bool {
             Some(b'l') => name.starts_with("l5d-"),
             Some(b'g') => name == "grpc-timeout",
             Some(b't') => name == "traceparent",
+            Some(b'b') => name == "b3",
+            Some(b'x') => name == "x-b3-traceid",
             _ => false,
         }
     })
@@ -117,9 +120,7 @@ pub(super) fn take(
         .and_then(|value| context::parse_grpc_timeout(value.as_bytes()));
     let left = [hop.deadline, grpc].into_iter().flatten().min();
     context.deadline = left.map(|left| now.saturating_add(clock::nanos(left)));
-    let trace = headers
-        .get(TRACEPARENT)
-        .and_then(|value| context::trace_id(value.as_bytes()));
+    let trace = access::read_context(headers).map(|context| context.trace);
     context.tell = hop.retries.is_some();
     if matches!(listener.spec.mode, Mode::Inbound { .. }) {
         remember(conn, &mut context, hop.retries, trace, headers);

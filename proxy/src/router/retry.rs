@@ -7,6 +7,7 @@ use super::finish::{outcome_of, verdict_of};
 use super::hop;
 use super::names::{Slot, bound};
 use super::plan::Plan;
+use crate::access::Trail;
 use crate::client::{Attempted, Client, Failure, Outgoing, Unavailable, WorkerEndpoint, attempt};
 use crate::clock;
 use crate::error::Error;
@@ -127,11 +128,14 @@ impl<'a> Attempts<'a> {
         if self.plan.hedge_after.is_some() && self.made == 1 && self.body.is_empty() {
             return Ok(Box::pin(self.hedged(exchange, client, endpoint)).await);
         }
-        let http2 = self.prepare(exchange, &client, now);
+        let http2 = self.prepare(exchange, &client, &endpoint, now);
         let spare = self.spare(http2);
         let limit = self.plan.limit(exchange, now);
         let outgoing = self.outgoing(http2, now);
         let done = attempt(&client, endpoint, outgoing, limit, caller(exchange)).await;
+        if let Some(trail) = &exchange.trail {
+            note(trail, self.made, &done);
+        }
         if let (Some(spare), Err(_)) = (spare, &done) {
             *self.parts = *spare;
         }
@@ -147,20 +151,19 @@ impl<'a> Attempts<'a> {
     ) -> Result<Attempted, Failure> {
         let after = self.plan.hedge_after.unwrap_or_default();
         let now = clock::now();
-        let http2 = self.prepare(exchange, &client, now);
+        let http2 = self.prepare(exchange, &client, &endpoint, now);
         let mut head = self.parts.clone();
         let limit = self.plan.limit(exchange, now);
         let outgoing = Outgoing {
             head: &mut head,
             ..self.outgoing(http2, now)
         };
-        let mut first = pin!(attempt(
-            &client,
-            endpoint,
-            outgoing,
-            limit,
-            caller(exchange)
-        ));
+        let (trail, number) = (exchange.trail.as_deref(), self.made);
+        let mut first = pin!(async {
+            let done = attempt(&client, endpoint, outgoing, limit, caller(exchange)).await;
+            trail.inspect(|trail| note(trail, number, &done));
+            done
+        });
         if let Ok(done) = timeout(after, first.as_mut()).await {
             return done;
         }
@@ -179,14 +182,18 @@ impl<'a> Attempts<'a> {
         exchange.context.spend();
         self.entry.service.metrics.hedges_sent.inc();
         self.made += 1;
-        let http2 = self.prepare(exchange, &other, now);
+        let http2 = self.prepare(exchange, &other, &endpoint, now);
         let mut head = self.parts.clone();
         let limit = self.plan.limit(exchange, now);
         let outgoing = Outgoing {
             head: &mut head,
             ..self.outgoing(http2, now)
         };
-        let mut second = pin!(attempt(&other, endpoint, outgoing, limit, caller(exchange)));
+        let mut second = pin!(async {
+            let done = attempt(&other, endpoint, outgoing, limit, caller(exchange)).await;
+            trail.inspect(|trail| note(trail, number + 1, &done));
+            done
+        });
         tokio::select! {
             done = first.as_mut() => match done {
                 Ok(answer) => Ok(answer),
@@ -228,6 +235,7 @@ impl<'a> Attempts<'a> {
         timeout_at(clock::instant(deadline), self.pick_now(exchange))
             .await
             .unwrap_or_else(|_| {
+                note_timer(exchange, if by_caller { "deadline" } else { "total" });
                 Err(timed_out(
                     by_caller,
                     format!("{} was not bound in time", self.slot.path),
@@ -270,7 +278,13 @@ impl<'a> Attempts<'a> {
     }
 
     /// Puts what this attempt tells the hops below into the head; whether it goes over HTTP/2.
-    fn prepare(&mut self, exchange: &Exchange, client: &Client, now: Nanos) -> bool {
+    fn prepare(
+        &mut self,
+        exchange: &Exchange,
+        client: &Client,
+        endpoint: &WorkerEndpoint,
+        now: Nanos,
+    ) -> bool {
         let (deadline, _) = self.plan.deadline(exchange);
         let left = self.left(exchange);
         hop::give(
@@ -281,6 +295,10 @@ impl<'a> Attempts<'a> {
             exchange.grpc,
             now,
         );
+        if let Some(trail) = &exchange.trail {
+            let address = endpoint.shared.address;
+            trail.attempt(&client.shared.id, address, now, &mut self.parts.headers);
+        }
         client.speaks_http2(exchange.http2) && self.plan.upgrade.is_none()
     }
 
@@ -384,10 +402,21 @@ impl<'a> Attempts<'a> {
         }
         let kind = match failure.outcome {
             Outcome::ConnectFailed => Kind::Connect,
-            Outcome::ConnectTimeout => Kind::Timeout,
+            Outcome::ConnectTimeout => {
+                note_timer(exchange, "connect");
+                Kind::Timeout
+            }
             Outcome::AttemptTimeout => {
                 let (deadline, by_caller) = self.plan.deadline(exchange);
                 let over = deadline.is_some_and(|deadline| clock::now() >= deadline);
+                note_timer(
+                    exchange,
+                    match (over, by_caller) {
+                        (true, true) => "deadline",
+                        (true, false) => "total",
+                        (false, _) => "attempt",
+                    },
+                );
                 return timed_out(over && by_caller, reason);
             }
             _ if failure.protocol => Kind::Protocol,
@@ -403,6 +432,33 @@ const PENDING_LOOK: Duration = Duration::from_millis(100);
 /// The connection that an attempt is made for.
 fn caller(exchange: &Exchange) -> Option<Rc<Conn>> {
     Some(exchange.conn.clone())
+}
+
+/// Tells how the attempt of this number, counted from 1, ended.
+fn note(trail: &Trail, number: u32, done: &Result<Attempted, Failure>) {
+    let index = number.saturating_sub(1) as usize;
+    match done {
+        Ok(answer) => {
+            let status = answer.response.status().as_u16();
+            trail.attempted(index, "status", status, answer.charge.connecting());
+        }
+        Err(failure) => {
+            let word = match failure.outcome {
+                _ if failure.full => "full",
+                _ if failure.caller_gone => "caller-gone",
+                Outcome::ConnectTimeout => "connect-timeout",
+                outcome => outcome_word(outcome),
+            };
+            trail.attempted(index, word, 0, 0);
+        }
+    }
+}
+
+/// Tells which timer ended the request.
+fn note_timer(exchange: &Exchange, which: &'static str) {
+    if let Some(trail) = &exchange.trail {
+        trail.timer(which);
+    }
 }
 
 fn timed_out(by_caller: bool, reason: String) -> Error {

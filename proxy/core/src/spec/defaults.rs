@@ -72,6 +72,8 @@ pub(super) fn config(source: &dyn Source) -> ProxyConfig {
         dtab: Dtab::empty(),
         faults: Vec::new(),
         drain: DRAIN,
+        access_log: None,
+        tracing: None,
         limits: Limits::default(),
         files_read: Vec::new(),
         folders_read: Vec::new(),

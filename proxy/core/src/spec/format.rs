@@ -34,6 +34,11 @@ formats! {
     ANY {
         "text", EMPTY_LIST, why: "", fix: "", pattern: "", |_| Ok(())
     }
+    COLLECTOR {
+        "a collector's address", BAD_ADDRESS,
+        why: "spans are sent over OTLP/gRPC, without TLS", fix: "write `http://host:port`, such as `http://127.0.0.1:4317`",
+        pattern: "^http://[^/@ ]+:[0-9]+/?$", |text| collector(text)
+    }
     LABEL {
         "a name", BAD_NAME,
         why: "it becomes part of names in DNS, Kubernetes and metrics (RFC 1123)",

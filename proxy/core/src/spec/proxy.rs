@@ -14,6 +14,8 @@ use crate::config::{
     Cluster, ClusterSource, Dns, Identifier, Limits, ListenProtocol, Listener, ListenerLimits,
     Mode, Overrides, ProxyConfig, UpstreamProtocol,
 };
+mod sight;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,6 +63,12 @@ pub(super) fn decode(
     }
     config.workers = root.count("workers");
     set(&mut config.drain, root.time("drain"));
+    if let Some(log) = root.child("accessLog", &table::sight::ACCESS_LOG) {
+        config.access_log = Some(sight::access_log(log, folder));
+    }
+    if let Some(tracing) = root.child("tracing", &table::sight::TRACING) {
+        config.tracing = Some(sight::tracing(tracing));
+    }
     if let Some(limits) = root.child("limits", &table::LIMITS) {
         config.limits = self::limits(limits);
     }

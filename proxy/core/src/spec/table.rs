@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub(super) mod policy;
 pub(super) mod rules;
+pub(super) mod sight;
 
 pub(super) const fn required(key: &'static str, shape: Shape, about: &'static str) -> Field {
     Field {
@@ -126,6 +127,18 @@ pub(super) static PROXY: Object = object(
             Shape::Object(&LIMITS),
             "",
             "Bounds of the process as a whole.",
+        ),
+        optional(
+            "accessLog",
+            Shape::Object(&sight::ACCESS_LOG),
+            "off",
+            "A line of JSON for each request, with the decisions that were taken for it.",
+        ),
+        optional(
+            "tracing",
+            Shape::Object(&sight::TRACING),
+            "off",
+            "Spans of requests and attempts, exported over OTLP.",
         ),
         optional(
             "listeners",

@@ -66,6 +66,16 @@ pub(in crate::spec) fn subdomain(text: &str) -> Parsed<()> {
     text.split('.').try_for_each(label)
 }
 
+/// Where spans are sent: `http://host:port`.
+pub(in crate::spec) fn collector(text: &str) -> Parsed<()> {
+    let rest = text.strip_prefix("http://");
+    let authority = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    ok(
+        authority.is_some_and(|authority| host_port(authority).is_ok()),
+        "is not `http://host:port`",
+    )
+}
+
 /// The name of a service as callers write it: a host name (with `_`, which container networks
 /// allow) and perhaps a port; or several elements joined by `/`, as some identifiers make them.
 pub(in crate::spec) fn service(text: &str) -> Parsed<()> {

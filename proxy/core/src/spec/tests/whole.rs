@@ -77,6 +77,21 @@ fn values_of_the_proxy_arrive() {
         (config.namespace.as_str(), config.workers, config.drain),
         ("bank", Some(3), seconds(5))
     );
+    let log = config.access_log.as_ref().unwrap();
+    assert_eq!(
+        log.to,
+        LogTarget::File(Path::new("etc/log/access.log").into())
+    );
+    assert_eq!((log.sample, log.errors_only, log.query), (0.5, true, true));
+    let tracing = config.tracing.as_ref().unwrap();
+    assert_eq!(
+        (
+            tracing.otlp.as_str(),
+            tracing.sample,
+            tracing.service.as_str()
+        ),
+        ("http://127.0.0.1:4317", 0.25, "edge")
+    );
     assert_eq!(config.locality.zone.as_deref(), Some("a"));
     let limits = Limits {
         cache_entries: 11,
