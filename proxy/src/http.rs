@@ -5,6 +5,7 @@ mod forward;
 mod guard1;
 mod respond;
 mod serve;
+mod spare;
 mod tunnel;
 mod view;
 
@@ -13,6 +14,7 @@ pub(crate) use forward::{Hop, for_http1, for_http2, outgoing_head, response_head
 pub(crate) use guard1::Watch;
 pub(crate) use respond::{grpc_status, injected, is_grpc, refused, respond};
 pub(crate) use serve::serve;
+pub(crate) use spare::Spare;
 pub(crate) use tunnel::splice;
 pub(crate) use view::HeadView;
 

@@ -3,6 +3,7 @@
 use crate::accept;
 use crate::client::{Client, Policy};
 use crate::clock;
+use crate::http::Spare;
 use crate::io::{ConnState, Order, Phase};
 use crate::router::ListenerState;
 use crate::shared::{Running, RunningListener, Shared};
@@ -49,6 +50,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// Ticks between sweeps of pools and caches.
 const SWEEP_EVERY: u32 = 4;
 
+/// Buffers for copies of heads that are kept; about a kilobyte each.
+const MAX_SPARES: usize = 256;
+
 /// A worker's state; all of it stays on its thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -62,6 +66,7 @@ pub(crate) struct Worker {
     /// Where other workers take over connections.
     pub(crate) peers: Vec<mpsc::Sender<Command>>,
     seen: Cell<u64>,
+    spares: RefCell<Vec<Spare>>,
     listeners: RefCell<HashMap<String, Listening>>,
     clients: RefCell<HashMap<Path, Vec<Rc<Client>>>>,
     connections: RefCell<HashMap<u64, Connection>>,
@@ -105,6 +110,7 @@ pub(crate) fn run(
         mirrors: Cell::new(0),
         tick: Arc::new(AtomicU64::new(clock::now())),
         peers,
+        spares: RefCell::default(),
         listeners: RefCell::default(),
         clients: RefCell::default(),
         connections: RefCell::default(),
@@ -212,6 +218,20 @@ impl Worker {
             }
         }
         *self.running.borrow_mut() = Rc::new(Running::clone(&running));
+    }
+
+    /// A buffer for a copy of a head, used before if there is one.
+    pub(crate) fn spare(&self) -> Spare {
+        self.spares.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes such a buffer back.
+    pub(crate) fn give_back(&self, mut spare: Spare) {
+        let mut spares = self.spares.borrow_mut();
+        if spares.len() < MAX_SPARES {
+            spare.clear();
+            spares.push(spare);
+        }
     }
 
     /// The client for a bound id under a policy; `None` when discovery has no such set.

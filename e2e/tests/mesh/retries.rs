@@ -93,6 +93,22 @@ fn by_method_and_cause() {
 }
 
 #[test]
+fn what_is_sent_again_is_the_same_request() {
+    let server = Scripted::answering(BUSY);
+    let proxy = retrying(&[server.address()], "{on: [503], max: 2}", "");
+    let request = get("a", "/path?query=1", "x-mark: 7\r\ncookie: a=b\r\n");
+    assert_eq!(ask(proxy.outbound(), request).status(), 503);
+    let sent = server.requests();
+    assert_eq!(sent.len(), 3);
+    for head in sent {
+        assert_eq!(head.first, "GET /path?query=1 HTTP/1.1");
+        for (name, value) in [("host", "a"), ("x-mark", "7"), ("cookie", "a=b")] {
+            assert_eq!(head.get(name).as_deref(), Some(value), "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_post_that_was_sent_is_never_sent_twice() {
     let server = Scripted::resetting_after_request();
     let proxy = retrying(

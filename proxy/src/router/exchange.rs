@@ -22,6 +22,7 @@ use heddle_core::identify::{Identified, RequestView, consume_path, identify_firs
 use heddle_core::name::Path;
 use heddle_core::route::{self, Caller};
 use http::request::Parts;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
 use std::borrow::Cow;
@@ -214,7 +215,8 @@ impl Call {
         }
         let mut attempts = Attempts::new(&entry, slot, &mut self.parts, body, plan);
         let answer = attempts.until_answered(&mut self.exchange).await?;
-        let (plan, flight) = (attempts.into_plan(), self.flight.take());
+        let plan = attempts.into_plan(&self.exchange.conn.worker);
+        let flight = self.flight.take();
         Ok(finish(
             &mut self.exchange,
             &entry,
@@ -234,7 +236,8 @@ impl Call {
         let (exchange, parts) = (&self.exchange, &mut self.parts);
         let key = exchange.ring_key(entry, parts);
         let on_upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let gate = expects_continue(parts).then(Gate::new);
+        let has_body = self.body.as_ref().is_some_and(|body| !body.is_end_stream());
+        let gate = (has_body && expects_continue(parts)).then(Gate::new);
         let mut plan = Plan::new(exchange, entry, rule, parts);
         let upgrade = outgoing_head(parts, &exchange.conn.hop);
         if let Some(rule) = rule {
@@ -277,7 +280,7 @@ fn note_own(trail: Option<&Trail>, error: &Error, response: &Response<ResponseBo
         error.reason.clone(),
         response.status().as_u16(),
         grpc.then(|| error.kind.grpc()),
-        http_body::Body::size_hint(response.body()).lower(),
+        Body::size_hint(response.body()).lower(),
     );
 }
 

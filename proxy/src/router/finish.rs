@@ -46,10 +46,9 @@ pub(super) fn finish(
     entry: &Rc<PathEntry>,
     plan: Plan,
     rule: Option<&Rule>,
-    answer: Attempted,
+    (answer, outcome): (Attempted, Outcome),
     flight: Option<InFlight>,
 ) -> Response<ResponseBody> {
-    let outcome = outcome_of(&answer);
     let Attempted {
         mut response,
         lease,

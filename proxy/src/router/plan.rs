@@ -42,9 +42,10 @@ impl Plan {
     ) -> Self {
         let route = entry.route.as_deref();
         let timeout = route.and_then(|route| route.timeout);
-        let idempotent =
-            rule.is_some_and(|rule| rule.idempotent) || parts.headers.contains_key(IDEMPOTENCY_KEY);
-        let may_hedge = retry::is_idempotent(parts.method.as_str()) || idempotent;
+        let by_method = retry::is_idempotent(parts.method.as_str());
+        let idempotent = rule.is_some_and(|rule| rule.idempotent)
+            || !by_method && parts.headers.contains_key(IDEMPOTENCY_KEY);
+        let may_hedge = by_method || idempotent;
         let hedge_after = route
             .and_then(|route| route.hedge)
             .filter(|_| may_hedge)

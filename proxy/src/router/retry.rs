@@ -11,7 +11,8 @@ use crate::access::Trail;
 use crate::client::{Attempted, Client, Failure, Outgoing, Unavailable, WorkerEndpoint, attempt};
 use crate::clock;
 use crate::error::Error;
-use crate::http::BodySource;
+use crate::http::{BodySource, Spare};
+use crate::worker::Worker;
 use heddle_core::Nanos;
 use heddle_core::answer::Kind;
 use heddle_core::backoff::Backoff;
@@ -38,6 +39,8 @@ pub(super) struct Attempts<'a> {
     /// Tokens that the hops below say are left.
     below: Option<u32>,
     parts: &'a mut Parts,
+    /// A copy of what went out, where it may have to go out again.
+    spare: Option<Spare>,
     body: BodySource,
     plan: Plan,
 }
@@ -59,13 +62,17 @@ impl<'a> Attempts<'a> {
             backoff: Backoff::decorrelated(entry.retries.backoff.base, entry.retries.backoff.max),
             below: None,
             parts,
+            spare: None,
             body,
             plan,
         }
     }
 
-    /// What was settled before the first attempt.
-    pub(super) fn into_plan(self) -> Plan {
+    /// What was settled before the first attempt; the attempts are over.
+    pub(super) fn into_plan(self, worker: &Worker) -> Plan {
+        if let Some(spare) = self.spare {
+            worker.give_back(spare);
+        }
         self.plan
     }
 
@@ -73,7 +80,7 @@ impl<'a> Attempts<'a> {
     pub(super) async fn until_answered(
         &mut self,
         exchange: &mut Exchange,
-    ) -> Result<Attempted, Ended> {
+    ) -> Result<(Attempted, Outcome), Ended> {
         if let Some(budget) = &self.entry.service.budget {
             budget.deposit(exchange.started);
         }
@@ -84,7 +91,7 @@ impl<'a> Attempts<'a> {
                         hop::told(answer.response.headers_mut(), &exchange.context).or(self.below);
                     let outcome = outcome_of(&answer);
                     match self.again(exchange, outcome, Some(answer.response.headers())) {
-                        None => return Ok(answer),
+                        None => return Ok((answer, outcome)),
                         Some(wait) => {
                             answer.charge.report(verdict_of(outcome));
                             wait
@@ -128,16 +135,16 @@ impl<'a> Attempts<'a> {
         if self.plan.hedge_after.is_some() && self.made == 1 && self.body.is_empty() {
             return Ok(Box::pin(self.hedged(exchange, client, endpoint)).await);
         }
+        if self.made > 1 {
+            self.restore(exchange);
+        }
         let http2 = self.prepare(exchange, &client, &endpoint, now);
-        let spare = self.spare(http2);
+        self.keep(exchange, http2);
         let limit = self.plan.limit(exchange, now);
         let outgoing = self.outgoing(http2, now);
         let done = attempt(&client, endpoint, outgoing, limit, caller(exchange)).await;
         if let Some(trail) = &exchange.trail {
             note(trail, self.made, &done);
-        }
-        if let (Some(spare), Err(_)) = (spare, &done) {
-            *self.parts = *spare;
         }
         Ok(done)
     }
@@ -302,13 +309,28 @@ impl<'a> Attempts<'a> {
         client.speaks_http2(exchange.http2) && self.plan.upgrade.is_none()
     }
 
-    /// A copy of the head, where a further attempt may need what this one has sent: a request that may
-    /// be done twice, or one that an HTTP/2 endpoint may refuse unseen. What did not go out is still
-    /// in place.
-    fn spare(&self, http2: bool) -> Option<Box<Parts>> {
+    /// Copies the head, where a further attempt may need what this one sends: a request that may be
+    /// done twice, or one that an HTTP/2 endpoint may refuse unseen. What does not go out stays in place.
+    fn keep(&mut self, exchange: &Exchange, http2: bool) {
         let repeatable =
             http2 || self.plan.idempotent || retry::is_idempotent(self.plan.method.as_str());
-        (repeatable && self.made <= self.entry.retries.max).then(|| Box::new(self.parts.clone()))
+        if repeatable && self.made <= self.entry.retries.max {
+            let mut spare = exchange.conn.worker.spare();
+            spare.copy(self.parts);
+            self.spare = Some(spare);
+        }
+    }
+
+    /// Puts back a head that went out. One that did not still has the fields of this hop.
+    fn restore(&mut self, exchange: &Exchange) {
+        let Some(spare) = self.spare.take() else {
+            return;
+        };
+        if self.parts.headers.is_empty() {
+            spare.put_back(self.parts);
+            self.plan.watch_interim(&exchange.conn, None, self.parts);
+        }
+        exchange.conn.worker.give_back(spare);
     }
 
     fn outgoing(&mut self, http2: bool, now: Nanos) -> Outgoing<'_> {
