@@ -1,0 +1,6 @@
+//! `heddle run`, with real programs beside it.
+
+mod admission;
+mod ends;
+mod mesh;
+mod support;
