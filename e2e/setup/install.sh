@@ -62,7 +62,7 @@ install_apt() {
 
 install_python() {
   local pinned=$root/e2e/setup/requirements.txt
-  if stamped python "$pinned" && "$state/venv/bin/python" -c 'import grpc, websockets' 2>/dev/null; then
+  if stamped python "$pinned" && "$state/venv/bin/python" -c 'import grpc, opentelemetry.proto, websockets' 2>/dev/null; then
     say "python: .heddle/venv is up to date"
     return
   fi

@@ -26,6 +26,8 @@ pub enum Need {
     Python,
     /// Python's `grpcio`.
     Grpcio,
+    /// Python's `opentelemetry-proto`, with `grpcio`.
+    OpentelemetryProto,
     /// Python's `websockets`.
     Websockets,
     /// The system's Node.
@@ -62,7 +64,9 @@ impl Need {
             Self::Nghttp => "nghttp".into(),
             Self::Netcat => "nc".into(),
             Self::Python => "python3".into(),
-            Self::Grpcio | Self::Websockets => state.join("venv/bin/python"),
+            Self::Grpcio | Self::OpentelemetryProto | Self::Websockets => {
+                state.join("venv/bin/python")
+            }
             Self::Node | Self::Ws | Self::GrpcJs => "node".into(),
             Self::Node24 => {
                 let cpu = if cfg!(target_arch = "aarch64") {
@@ -93,6 +97,13 @@ impl Need {
             }
             Self::Node | Self::Node24 => (&["--version"], 0),
             Self::Grpcio => (&["-c", "import grpc; print(grpc.__version__)"], 0),
+            Self::OpentelemetryProto => (
+                &[
+                    "-c",
+                    "import grpc, opentelemetry.proto.collector.trace.v1.trace_service_pb2; print('1')",
+                ],
+                0,
+            ),
             Self::Websockets => (
                 &["-c", "import websockets; print(websockets.__version__)"],
                 0,

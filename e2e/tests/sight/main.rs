@@ -1,5 +1,6 @@
 //! What the proxy tells of single requests: the access log, traces, `heddle-err`.
 
+mod collector;
 mod disk;
 mod log;
 mod origin;
