@@ -1,6 +1,4 @@
 //! A record as a line of JSON. `docs/observability.md` describes each field; a test compares.
-//!
-//! Pure.
 
 use super::record::{Record, Tried};
 use heddle_core::Nanos;
