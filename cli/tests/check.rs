@@ -18,7 +18,17 @@ fn printed(output: &Output) -> String {
 
 #[test]
 fn the_examples_are_sound() {
-    let output = check(&["examples"]);
+    // Those about TLS are of use once their certificates have been made; the end-to-end tests do that.
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with("tls-") && !name.ends_with(".md"))
+        .map(|name| format!("examples/{name}"))
+        .collect();
+    files.sort();
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    let output = check(&files);
     assert!(output.status.success(), "{output:?}");
     assert!(
         printed(&output).starts_with("0 errors, 0 warnings in "),

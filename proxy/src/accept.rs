@@ -4,6 +4,7 @@ use crate::http::{Hop, serve};
 use crate::io::{ConnState, Io, Phase};
 use crate::router::{Conn, ListenerState, PathEntry};
 use crate::tcp;
+use crate::tls::{Termination, shake};
 use crate::worker::{Command, Worker};
 use bytes::{Bytes, BytesMut};
 use heddle_core::config::{Identifier, ListenProtocol, Mode};
@@ -12,6 +13,7 @@ use std::cell::OnceCell;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -111,10 +113,12 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
     stream.set_nodelay(true).ok();
     let state = ConnState::new(worker.tick.clone());
     let trust = listener.running.borrow().spec.trust.clone();
+    let tls = listener.running.borrow().tls.clone();
     let conn = Conn {
         worker: worker.clone(),
         listener: listener.clone(),
-        hop: Hop::new(peer, &trust),
+        hop: Hop::new(peer, &trust, tls.is_some()),
+        secured: None,
         state: state.clone(),
         serial: false,
         interim: OnceCell::new(),
@@ -122,11 +126,28 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
     let (send, receive) = tokio::sync::oneshot::channel();
     let task = tokio::task::spawn_local(async move {
         let _registered = receive.await;
-        connection(conn, stream, None).await;
+        match tls {
+            None => connection(conn, stream, None).await,
+            // In a box, so that plaintext does not carry the size of it.
+            Some(tls) => Box::pin(secured(conn, stream, tls)).await,
+        }
     });
     let registered = worker.register(state, listener.clone(), task.abort_handle());
     // The task holds the registration, so that its end is the connection's.
     send.send(registered).ok();
+}
+
+/// A connection that begins with a TLS handshake.
+async fn secured(mut conn: Conn, stream: TcpStream, tls: Arc<Termination>) {
+    let metrics = conn.listener.running.borrow().metrics.clone();
+    // Its own time bounds the handshake, not the idle one.
+    conn.state.enter(Phase::Tunnel);
+    let Some((stream, secured)) = shake(stream, &tls, &metrics).await else {
+        return;
+    };
+    conn.state.enter(Phase::Idle);
+    conn.secured = Some(Rc::new(secured));
+    connection(conn, stream, None).await;
 }
 
 /// A connection inside a `CONNECT` tunnel; opaque bytes go to `entry`.
@@ -143,6 +164,11 @@ where
 {
     let listener = conn.listener.running.borrow().clone();
     let metrics = &listener.metrics;
+    // What ALPN has settled holds for the connection itself, not for a tunnel inside it.
+    let agreed = match (&tunnel, &conn.secured) {
+        (None, Some(secured)) => secured.protocol,
+        _ => None,
+    };
     let opaque_to = match tunnel {
         Some(entry) => Some(entry),
         None => opaque_entry(&conn),
@@ -152,14 +178,18 @@ where
     {
         (Detected::Opaque, Bytes::new())
     } else {
-        let patience = opaque_to
-            .is_some()
+        let patience = (opaque_to.is_some() && agreed.is_none())
             .then_some(listener.spec.limits.detect_timeout);
         match first_bytes(&mut stream, &conn.state, patience).await {
             Some(found) => found,
             None => return,
         }
     };
+    if agreed.is_some_and(|agreed| agreed != protocol) && protocol != Detected::Opaque {
+        // Bytes of one protocol under the name of another are an attack or a broken client.
+        metrics.refused.inc("not-as-agreed");
+        return;
+    }
     conn.serial = protocol == Detected::Http1;
     match protocol {
         Detected::Http1 => metrics.detected_http1.inc(),
@@ -177,7 +207,7 @@ where
             serve(conn, io, protocol).await;
         }
         Detected::Opaque | Detected::NeedMore => match opaque_to {
-            Some(entry) if listener.spec.protocol != ListenProtocol::Http => {
+            Some(entry) if agreed.is_none() && listener.spec.protocol != ListenProtocol::Http => {
                 conn.state.enter(Phase::Tunnel);
                 if let Some(admission) = &listener.admission
                     && !admission.opened().await

@@ -49,6 +49,8 @@ pub enum AppError {
     },
     /// A thread or runtime could not be started.
     Thread(io::Error),
+    /// TLS could not be made ready; says why.
+    Tls(String),
 }
 
 impl std::fmt::Display for AppError {
@@ -78,6 +80,7 @@ impl std::fmt::Display for AppError {
                 f,
                 "listener {listener}: cannot listen on {address}: {error}"
             ),
+            Self::Tls(why) => f.write_str(why),
             Self::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
         }
     }
@@ -103,7 +106,8 @@ impl App {
             sockets.push(bind(&listener.name, listener.listen, count)?);
         }
         discovery.configure(&config);
-        let shared = Arc::new(Shared::new(config, count, discovery, metrics, hold));
+        let shared = Shared::new(config, count, discovery, metrics, hold);
+        let shared = Arc::new(shared.map_err(AppError::Tls)?);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::channel(COMMANDS)).unzip();
         let mut threads = Vec::new();
@@ -187,18 +191,20 @@ impl App {
             .filter(|name| !config.listeners.iter().any(|l| l.name == **name))
             .cloned()
             .collect();
-        self.shared.discovery.configure(&config);
         let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
-        let running = Arc::new(Running::new(
-            config,
+        let before = self.shared.running.load();
+        let metrics = &self.shared.metrics;
+        let running = Running::new(
+            config.clone(),
             generation,
-            &self.shared.metrics,
+            metrics,
             &self.shared.hold,
-            Some(&self.shared.running.load()),
-        ));
+            Some(&before),
+        );
+        let running = Arc::new(running.map_err(AppError::Tls)?);
+        self.shared.discovery.configure(&config);
         self.shared.recorder.configure(&running.config);
-        self.shared.running.store(running.clone());
-        self.shared.generation.store(generation, Ordering::Release);
+        self.shared.run(running.clone());
         for sockets in added {
             for worker in &self.workers {
                 self.command(worker, Command::Unlisten(sockets.listener.clone()));

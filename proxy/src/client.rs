@@ -6,7 +6,7 @@ mod pool;
 
 pub(crate) use attempt::{Attempted, Charge, Failure, Lease, Limit, Outgoing, Verdict, attempt};
 pub(crate) use connection::{
-    CONNECTION_WINDOW, MAX_HEADER_LIST, OpenGuard, STREAM_WINDOW, connect_tcp,
+    CONNECTION_WINDOW, MAX_HEADER_LIST, OpenGuard, STREAM_WINDOW, Wire, connect,
 };
 
 use crate::discovery::{Addr, ReplicaSet};

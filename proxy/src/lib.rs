@@ -29,4 +29,5 @@ mod joined;
 mod router;
 mod shared;
 mod tcp;
+mod tls;
 mod worker;

@@ -103,6 +103,11 @@ impl Metrics {
         handle
     }
 
+    /// Records when a listener's certificate ends, in seconds since 1970.
+    pub fn certificate_ends(&self, listener: &str, file: &str, seconds: i64) {
+        self.listeners.certificate_end(listener, file).set(seconds);
+    }
+
     /// The handle of a logical name on a listener, the same for all workers.
     pub fn service(&self, listener: &str, name: &str) -> Arc<ServiceMetrics> {
         let mut held = self.held();

@@ -28,6 +28,7 @@ pub(crate) use own::connect_target;
 
 use crate::http::Hop;
 use crate::io::ConnState;
+use crate::tls::Secured;
 use crate::worker::Worker;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -42,6 +43,8 @@ pub(crate) struct Conn {
     pub(crate) state: Arc<ConnState>,
     /// Whether one request follows another, as in HTTP/1.
     pub(crate) serial: bool,
+    /// What the TLS handshake settled; `None`: plaintext.
+    pub(crate) secured: Option<Rc<Secured>>,
     /// What each request takes along so that interim responses come back; made once.
     pub(crate) interim: OnceCell<http::Extensions>,
 }

@@ -9,7 +9,8 @@ use crate::hold::Hold;
 use crate::joined::Joined;
 use crate::metrics::{ListenerMetrics, Metrics, ServiceMetrics, SetMetrics};
 use crate::router::Admission;
-use arc_swap::ArcSwap;
+use crate::tls::{Origination, Originations, Termination};
+use arc_swap::{ArcSwap, ArcSwapOption};
 use heddle_core::Nanos;
 use heddle_core::accrual::{EndpointHealth, SetHealth};
 use heddle_core::budget::RetryBudget;
@@ -31,6 +32,8 @@ pub(crate) struct Running {
     pub(crate) listeners: HashMap<String, Arc<RunningListener>>,
     /// When it was applied; faults end relative to this.
     pub(crate) applied: Nanos,
+    /// TLS towards endpoints.
+    pub(crate) originations: Originations,
 }
 
 /// A listener of the running configuration.
@@ -42,37 +45,65 @@ pub(crate) struct RunningListener {
     pub(crate) metrics: Arc<ListenerMetrics>,
     /// In front of a service: who may go to it now.
     pub(crate) admission: Option<Arc<Admission>>,
+    /// `None`: plaintext.
+    pub(crate) tls: Option<Arc<Termination>>,
 }
 
 impl Running {
+    /// Makes a configuration ready to run; what stays as it was in `before` keeps its TLS sessions.
+    ///
+    /// # Errors
+    /// When TLS cannot be made ready; says why.
     pub(crate) fn new(
         config: Arc<ProxyConfig>,
         generation: u64,
         metrics: &Metrics,
         hold: &Arc<Hold>,
         before: Option<&Self>,
-    ) -> Self {
-        let admission = |name: &str| before?.listeners.get(name)?.admission.as_ref();
-        let listeners = config
-            .listeners
-            .iter()
-            .map(|spec| {
-                let running = RunningListener {
-                    spec: spec.clone(),
-                    dtab: spec.base_dtab.concat(&config.dtab),
-                    metrics: metrics.listener(&spec.name),
-                    admission: Admission::of(spec, hold, admission(&spec.name)),
-                };
-                (spec.name.clone(), Arc::new(running))
-            })
-            .collect();
-        Self {
+    ) -> Result<Self, String> {
+        let mut listeners = HashMap::new();
+        for spec in &config.listeners {
+            let known = before.and_then(|before| before.listeners.get(&spec.name));
+            let running = RunningListener {
+                spec: spec.clone(),
+                dtab: spec.base_dtab.concat(&config.dtab),
+                metrics: metrics.listener(&spec.name),
+                admission: Admission::of(
+                    spec,
+                    hold,
+                    known.and_then(|known| known.admission.as_ref()),
+                ),
+                tls: termination(spec, known.and_then(|known| known.tls.as_ref()))?,
+            };
+            for (file, seconds) in running.tls.iter().flat_map(|tls| tls.ends()) {
+                metrics.certificate_ends(&spec.name, &file, seconds);
+            }
+            listeners.insert(spec.name.clone(), Arc::new(running));
+        }
+        let none = Originations::default();
+        let known = before.map_or(&none, |before| &before.originations);
+        Ok(Self {
             generation,
+            originations: Originations::new(&config.tls, known)?,
             config,
             listeners,
             applied: crate::clock::now(),
-        }
+        })
     }
+}
+
+fn termination(
+    spec: &Listener,
+    known: Option<&Arc<Termination>>,
+) -> Result<Option<Arc<Termination>>, String> {
+    let Some(tls) = &spec.tls else {
+        return Ok(None);
+    };
+    if let Some(same) = known.filter(|known| known.is_of(tls)) {
+        return Ok(Some(same.clone()));
+    }
+    let made = Termination::new(tls).map_err(|what| format!("listener {}: {what}", spec.name))?;
+    Ok(Some(Arc::new(made)))
 }
 
 /// Shared by the workers, the admin server and whoever applies configurations.
@@ -101,11 +132,11 @@ impl Shared {
         discovery: Arc<Discovery>,
         metrics: Arc<Metrics>,
         hold: Arc<Hold>,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let recorder = Recorder::new(metrics.sight().clone());
         recorder.configure(&config);
-        let running = Running::new(config, 1, &metrics, &hold, None);
-        Self {
+        let running = Running::new(config, 1, &metrics, &hold, None)?;
+        Ok(Self {
             running: ArcSwap::from_pointee(running),
             generation: AtomicU64::new(1),
             discovery,
@@ -117,7 +148,7 @@ impl Shared {
             connections: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             sets: Mutex::default(),
             services: Mutex::default(),
-        }
+        })
     }
 
     /// The statistics of a replica set, the same for all workers.
@@ -130,8 +161,20 @@ impl Shared {
             id.clone(),
             self.metrics.replica_set(&id.to_string()),
         ));
+        set.secure(self.running.load().originations.of(id));
         sets.insert(id.clone(), set.clone());
         set
+    }
+
+    /// Publishes a configuration to all workers.
+    pub(crate) fn run(&self, running: Arc<Running>) {
+        let generation = running.generation;
+        self.running.store(running.clone());
+        // A set that is met from here on sees the new one; these are the others.
+        for set in lock(&self.sets).values() {
+            set.secure(running.originations.of(&set.id));
+        }
+        self.generation.store(generation, Ordering::Release);
     }
 
     /// Every replica set in use.
@@ -216,6 +259,10 @@ pub(crate) struct SetShared {
     pub(crate) connections: AtomicUsize,
     pub(crate) requests: AtomicUsize,
     pub(crate) pending: AtomicUsize,
+    /// TLS towards its endpoints; `None`: plaintext.
+    tls: ArcSwapOption<Origination>,
+    /// Counts changes of `tls`: a connection that was made under another number takes no more requests.
+    tls_version: AtomicU64,
     members: Mutex<Members>,
 }
 
@@ -249,8 +296,40 @@ impl SetShared {
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
+            tls: ArcSwapOption::empty(),
+            tls_version: AtomicU64::new(0),
             members: Mutex::default(),
         }
+    }
+
+    /// TLS towards its endpoints is this from now on.
+    fn secure(&self, tls: Option<Arc<Origination>>) {
+        let same = match (&*self.tls.load(), &tls) {
+            (None, None) => true,
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            _ => false,
+        };
+        if !same {
+            self.tls.store(tls);
+            self.tls_version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// TLS towards its endpoints, with its version. The version is read first, so that a connection is
+    /// never taken for newer than it is.
+    pub(crate) fn tls(&self) -> (u64, Option<Arc<Origination>>) {
+        let version = self.tls_version.load(Ordering::Acquire);
+        (version, self.tls.load_full())
+    }
+
+    /// Whether endpoints are spoken to by TLS; for sets that never were, one relaxed load.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls_version() != 0 && self.tls.load().is_some()
+    }
+
+    /// The version of its TLS settings.
+    pub(crate) fn tls_version(&self) -> u64 {
+        self.tls_version.load(Ordering::Relaxed)
     }
 
     /// The members for `addresses`, which is what `version` of the set holds. The first worker to

@@ -1,10 +1,11 @@
 //! Opaque TCP: a connection to a name, bytes both ways.
 
-use crate::client::{Charge, OpenGuard, Verdict, connect_tcp};
+use crate::client::{Charge, OpenGuard, Verdict, Wire, connect};
 use crate::clock;
 use crate::http::splice;
 use crate::io::Io;
 use crate::router::{Conn, PathEntry, connect_target};
+use crate::tls::Upstream;
 use heddle_core::name::Path;
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -55,18 +56,21 @@ where
         let charge = Charge::new(client.clone(), endpoint.clone(), None, None, clock::now());
         let pool = &client.policy.pool;
         let opened = match OpenGuard::take(&client.shared, &endpoint.shared, pool.max_connections) {
-            Ok(open) => connect_tcp(address, pool)
+            Ok(open) => connect(&client.shared, address, pool, Upstream::Opaque)
                 .await
-                .map(|stream| (open, stream)),
+                .map(|(wire, _)| (open, wire)),
             Err(error) => Err(error),
         };
         match opened {
-            Ok((mut open, mut upstream)) => {
+            Ok((mut open, upstream)) => {
                 open.opened();
                 // Connecting is all that a tunnel says of an endpoint's latency.
                 charge.report(Verdict::Success);
                 entry.service.metrics.in_flight.inc();
-                let copied = splice(downstream, &mut upstream).await;
+                let copied = match upstream {
+                    Wire::Plain(mut stream) => splice(downstream, &mut stream).await,
+                    Wire::Secured(mut stream) => splice(downstream, &mut stream).await,
+                };
                 entry.service.metrics.in_flight.dec();
                 if let Ok((received, sent)) = copied {
                     listener.metrics.bytes_received.add(received);

@@ -18,6 +18,9 @@ mod admission;
 pub use admission::Admission;
 mod sight;
 pub use sight::{AccessLog, LogTarget, Tracing};
+mod tls;
+
+pub use tls::{ClientAuth, KeyPair, ListenerTls, TlsFile, TlsScope, TlsVersion, UpstreamTls};
 
 /// Everything one proxy runs by.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub struct ProxyConfig {
     pub listeners: Vec<Arc<Listener>>,
     /// Replica sets written in configuration (the file's `discovery.static` and `Cluster` documents), by name.
     pub clusters: BTreeMap<String, Arc<Cluster>>,
+    /// TLS towards replica sets; the longest prefix of a set's name counts.
+    pub tls: Vec<TlsScope>,
     /// Folder of the `files` namer.
     pub files: Option<PathBuf>,
     /// Settings of the `dns` and `dns-srv` namers.
@@ -129,6 +134,8 @@ pub struct Listener {
     pub trust: Vec<(std::net::IpAddr, u8)>,
     /// Bounds of this listener.
     pub limits: ListenerLimits,
+    /// TLS; `None`: plaintext.
+    pub tls: Option<ListenerTls>,
 }
 
 /// What a listener is for.
@@ -246,6 +253,8 @@ pub struct Cluster {
     pub source: ClusterSource,
     /// What its endpoints speak.
     pub protocol: UpstreamProtocol,
+    /// TLS towards them; `None`: that of `discovery.tls`, else plaintext.
+    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 /// Where the endpoints of a written replica set come from.

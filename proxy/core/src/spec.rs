@@ -16,6 +16,8 @@ use shape::{Checker, Shape};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tls::Reader;
+pub use tls::{Flaw, Material};
 use yaml::{Node, Place};
 
 mod across;
@@ -31,6 +33,7 @@ mod report;
 pub mod schema;
 mod shape;
 mod table;
+mod tls;
 mod yaml;
 
 /// Where files and environment variables come from.
@@ -47,6 +50,11 @@ pub trait Source {
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
     /// An environment variable.
     fn env(&self, name: &str) -> Option<String>;
+    /// What is wrong with certificates and keys. The core understands neither; a source that does not say
+    /// finds nothing wrong.
+    fn inspect(&self, _material: &Material<'_>) -> Vec<Flaw> {
+        Vec::new()
+    }
 }
 
 /// A file of configuration may not be larger: far above what people write, far below what hurts.
@@ -114,7 +122,7 @@ pub fn check(files: &[PathBuf], source: &dyn Source) -> Vec<Finding> {
         // Once as an argument; more often when a proxy's file named it too.
         if loading.files.iter().filter(|read| *read == file).count() == 1 {
             loading.report.enter(file.display().to_string());
-            loading.rules_text(&text, &mut collected);
+            loading.rules_text(file, &text, &mut collected);
         }
     }
     across::duplicates(&collected, &mut loading.report);
@@ -155,7 +163,7 @@ pub fn check_documents(file: &str, text: &str) -> (Documents, Vec<Finding>) {
     let mut loading = Loading::new(&Nowhere);
     let mut collected = Collected::default();
     loading.report.enter(file);
-    loading.rules_text(text, &mut collected);
+    loading.rules_text(Path::new(file), text, &mut collected);
     across::duplicates(&collected, &mut loading.report);
     let mut documents = Documents {
         routes: collected
@@ -306,7 +314,8 @@ impl<'s> Loading<'s> {
         let mut config = defaults::config(self.source);
         let folder = proxy::folder_of(file);
         let fields = Fields::new(root, &table::PROXY);
-        let main = proxy::decode(fields, &folder, &mut config, &mut self.report);
+        let mut reader = Reader::new(self.source, &mut self.files, &folder);
+        let main = proxy::decode(fields, &folder, &mut config, &mut reader, &mut self.report);
         let collected = self.rules(fields.items("rules"), &folder);
         across::merge(collected, main, &mut config, &mut self.report);
         Some(config)
@@ -320,12 +329,15 @@ impl<'s> Loading<'s> {
             match item.text() {
                 Some(_) if shape::number(item).is_some() => {}
                 Some(path) => self.named(path, item.place, folder, &mut files),
-                None => document::decode(item, &mut self.report, &mut collected),
+                None => {
+                    let mut reader = Reader::new(self.source, &mut self.files, folder);
+                    document::decode(item, &mut reader, &mut self.report, &mut collected);
+                }
             }
         }
         for file in files {
             if let Some(text) = self.text(&file) {
-                self.rules_text(&text, &mut collected);
+                self.rules_text(&file, &text, &mut collected);
             }
         }
         collected
@@ -372,7 +384,7 @@ impl<'s> Loading<'s> {
     }
 
     /// Checks and decodes the documents of a text; the report has entered its file.
-    fn rules_text(&mut self, text: &str, collected: &mut Collected) {
+    fn rules_text(&mut self, file: &Path, text: &str, collected: &mut Collected) {
         let before = self.report.errors();
         let documents = yaml::parse(text, &mut self.report);
         if documents.is_empty() && self.report.errors() == before {
@@ -390,7 +402,8 @@ impl<'s> Loading<'s> {
                 report: &mut self.report,
             };
             checker.check(node, &Shape::Document);
-            document::decode(node, &mut self.report, collected);
+            let mut reader = Reader::new(self.source, &mut self.files, proxy::folder_of(file));
+            document::decode(node, &mut reader, &mut self.report, collected);
         }
     }
 }

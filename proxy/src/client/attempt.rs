@@ -463,7 +463,7 @@ async fn send_http2(
     outgoing: Outgoing<'_>,
 ) -> Result<(Answer, Lease), SendFailure> {
     let Outgoing { head, mut body, .. } = outgoing;
-    for_http2(head);
+    for_http2(head, charge.client.shared.is_secure());
     let (endpoint, config) = (&charge.endpoint, &charge.client.policy.pool);
     loop {
         let (connection, reused) = match endpoint.pool.reuse_http2(config, charge.started) {

@@ -5,6 +5,7 @@ use crate::exec::LocalExec;
 use crate::http::OutBody;
 use crate::io::Io;
 use crate::shared::{EndpointShared, SetShared};
+use crate::tls::Upstream;
 use heddle_core::Nanos;
 use heddle_core::config::Pool;
 use hyper::body::Incoming;
@@ -17,8 +18,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::client::TlsStream;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) enum ConnectError {
     Full(&'static str),
     /// The system said no.
     Io(io::Error),
+    /// TLS could not be agreed on: why, for people.
+    Tls(String),
     /// The protocol could not be started.
     Handshake(hyper::Error),
 }
@@ -39,6 +44,7 @@ impl std::fmt::Display for ConnectError {
             Self::Timeout => f.write_str("connect timed out"),
             Self::Full(what) => f.write_str(what),
             Self::Io(error) => write!(f, "{error}"),
+            Self::Tls(why) => write!(f, "TLS: {why}"),
             Self::Handshake(error) => write!(f, "handshake: {error}"),
         }
     }
@@ -94,19 +100,44 @@ impl Drop for OpenGuard {
     }
 }
 
-/// Connects within the pool's time-out.
-pub(crate) async fn connect_tcp(
+/// A connection to an endpoint, plain or secured. Whoever uses it does so for each kind apart, so that
+/// plaintext pays nothing for the other.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Plain(TcpStream),
+    Secured(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects within the pool's time-out, which bounds the TLS handshake as well. Returns the version of the
+/// TLS settings that it was made under.
+pub(crate) async fn connect(
+    set: &SetShared,
     address: SocketAddr,
     pool: &Pool,
-) -> Result<TcpStream, ConnectError> {
-    let stream = match timeout(pool.connect_timeout, TcpStream::connect(address)).await {
-        Err(_) => return Err(ConnectError::Timeout),
-        Ok(Err(error)) => return Err(ConnectError::Io(error)),
-        Ok(Ok(stream)) => stream,
+    inside: Upstream,
+) -> Result<(Wire, u64), ConnectError> {
+    let (version, tls) = set.tls();
+    let connected = async {
+        let stream = TcpStream::connect(address)
+            .await
+            .map_err(ConnectError::Io)?;
+        // Small messages must not wait for each other; failing to say so is harmless.
+        stream.set_nodelay(true).ok();
+        let Some(tls) = tls else {
+            return Ok(Wire::Plain(stream));
+        };
+        match Box::pin(tls.shake(stream, address.ip(), inside)).await {
+            Ok(stream) => Ok(Wire::Secured(Box::new(stream))),
+            Err(failed) => {
+                set.metrics.tls_failures.inc(failed.word);
+                Err(ConnectError::Tls(failed.sentence))
+            }
+        }
     };
-    // Small messages must not wait for each other; failing to say so is harmless.
-    stream.set_nodelay(true).ok();
-    Ok(stream)
+    match timeout(pool.connect_timeout, connected).await {
+        Err(_) => Err(ConnectError::Timeout),
+        Ok(done) => done.map(|wire| (wire, version)),
+    }
 }
 
 /// An HTTP/1 connection that is not in use.
@@ -116,6 +147,8 @@ pub(crate) struct Http1 {
     pub(crate) born: Nanos,
     /// Whether it has carried a request before.
     pub(crate) reused: bool,
+    /// The version of the set's TLS settings that it was made under.
+    pub(crate) tls: u64,
 }
 
 /// Opens an HTTP/1 connection; its task runs until it closes.
@@ -126,9 +159,28 @@ pub(crate) async fn connect_http1(
 ) -> Result<Http1, ConnectError> {
     let mut open = OpenGuard::take(set, endpoint, pool.max_connections)?;
     let started = Instant::now();
-    let stream = connect_tcp(endpoint.address, pool).await?;
+    let (wire, tls) = connect(set, endpoint.address, pool, Upstream::Http1).await?;
     open.opened();
     set.metrics.connect_duration.observe(started.elapsed());
+    let sender = match wire {
+        Wire::Plain(stream) => start_http1(stream, open).await,
+        Wire::Secured(stream) => Box::pin(start_http1(stream, open)).await,
+    };
+    Ok(Http1 {
+        sender: sender?,
+        born: clock::now(),
+        reused: false,
+        tls,
+    })
+}
+
+async fn start_http1<S>(
+    stream: S,
+    open: OpenGuard,
+) -> Result<http1::SendRequest<OutBody>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (sender, connection) = http1::Builder::new()
         .max_headers(MAX_RESPONSE_HEADERS)
         .handshake(TokioIo::new(Io::upstream(stream)))
@@ -139,11 +191,7 @@ pub(crate) async fn connect_http1(
         connection.with_upgrades().await.ok();
         drop(open);
     });
-    Ok(Http1 {
-        sender,
-        born: clock::now(),
-        reused: false,
-    })
+    Ok(sender)
 }
 
 /// Header fields of a response; as many as a request may have twice over, since servers add their own.
@@ -158,6 +206,8 @@ pub(crate) struct Http2 {
     pub(crate) streams: Cell<usize>,
     /// Streams that the peer allows, as it said last.
     allowed: Rc<Cell<usize>>,
+    /// The version of the set's TLS settings that it was made under.
+    pub(crate) tls: u64,
 }
 
 impl Http2 {
@@ -167,7 +217,7 @@ impl Http2 {
     }
 }
 
-/// Opens an HTTP/2 connection with prior knowledge.
+/// Opens an HTTP/2 connection, by ALPN or with prior knowledge.
 pub(crate) async fn connect_http2(
     set: &Arc<SetShared>,
     endpoint: &Arc<EndpointShared>,
@@ -175,9 +225,30 @@ pub(crate) async fn connect_http2(
 ) -> Result<Rc<Http2>, ConnectError> {
     let mut open = OpenGuard::take(set, endpoint, pool.max_connections)?;
     let started = Instant::now();
-    let stream = connect_tcp(endpoint.address, pool).await?;
+    let (wire, tls) = connect(set, endpoint.address, pool, Upstream::Http2).await?;
     open.opened();
     set.metrics.connect_duration.observe(started.elapsed());
+    let (sender, allowed) = match wire {
+        Wire::Plain(stream) => start_http2(stream, open, pool).await?,
+        Wire::Secured(stream) => Box::pin(start_http2(stream, open, pool)).await?,
+    };
+    Ok(Rc::new(Http2 {
+        sender,
+        born: clock::now(),
+        streams: Cell::new(0),
+        allowed,
+        tls,
+    }))
+}
+
+async fn start_http2<S>(
+    stream: S,
+    open: OpenGuard,
+    pool: &Pool,
+) -> Result<(http2::SendRequest<OutBody>, Rc<Cell<usize>>), ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (sender, mut connection) = http2::Builder::new(LocalExec)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -204,12 +275,7 @@ pub(crate) async fn connect_http2(
         driven.await.ok();
         drop(open);
     });
-    Ok(Rc::new(Http2 {
-        sender,
-        born: clock::now(),
-        streams: Cell::new(0),
-        allowed,
-    }))
+    Ok((sender, allowed))
 }
 
 /// Polls of a new HTTP/2 connection after each of which its settings are looked at: they come first.

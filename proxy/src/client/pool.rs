@@ -46,12 +46,14 @@ impl EndpointPool {
     /// A pooled HTTP/1 connection, the most recently used first, so that the rest can go idle.
     pub(crate) fn reuse_http1(&self, config: &Pool, now: Nanos) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
+        let tls = self.set.tls_version();
         let mut index = idle.len();
         while index > 0 {
             index -= 1;
             let (connection, since) = &idle[index];
             let fresh = now.saturating_sub(*since) < clock::nanos(config.idle)
                 && !connection.sender.is_closed()
+                && connection.tls == tls
                 && young(connection.born, now, config);
             if !fresh {
                 idle.remove(index);
@@ -124,12 +126,13 @@ impl EndpointPool {
 
     fn find_http2(&self, config: &Pool, now: Nanos) -> Option<Rc<Http2>> {
         let mut connections = self.http2.borrow_mut();
+        let tls = self.set.tls_version();
         if connections.iter().any(|c| c.sender.is_closed()) {
             connections.retain(|c| !c.sender.is_closed());
         }
         connections
             .iter()
-            .find(|c| c.has_room(config.max_streams) && young(c.born, now, config))
+            .find(|c| c.tls == tls && c.has_room(config.max_streams) && young(c.born, now, config))
             .cloned()
     }
 

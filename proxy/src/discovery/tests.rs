@@ -17,6 +17,7 @@ fn cluster(name: &str, ports: &[u16]) -> Cluster {
         name: name.into(),
         source: ClusterSource::Endpoints(endpoints.map(WrittenEndpoint::Address).collect()),
         protocol: UpstreamProtocol::Same,
+        tls: None,
     }
 }
 
@@ -500,6 +501,7 @@ async fn written_host_names_are_resolved_and_replaced_only_when_the_new_ones_are
                 .collect(),
         ),
         protocol: UpstreamProtocol::Http2,
+        tls: None,
     };
     script.good("one.example", &[1, 2], 5);
     apply(&discovery, &[hosts(&["one.example"])]);

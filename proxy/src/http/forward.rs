@@ -15,6 +15,7 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -24,17 +25,20 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub(crate) struct Hop {
     peer: IpAddr,
     trusted: bool,
+    /// `http` or `https`.
+    scheme: &'static str,
     x_forwarded_for: HeaderValue,
     /// The last `forwarded` element, for as long as the host stays the same.
     forwarded: RefCell<(HeaderValue, HeaderValue)>,
 }
 
 impl Hop {
-    pub(crate) fn new(peer: SocketAddr, trust: &[(IpAddr, u8)]) -> Self {
+    pub(crate) fn new(peer: SocketAddr, trust: &[(IpAddr, u8)], secure: bool) -> Self {
         let ip = peer.ip().to_canonical();
         let none = HeaderValue::from_static("");
         Self {
             peer: ip,
+            scheme: if secure { "https" } else { "http" },
             trusted: trust.iter().any(|&network| decide::in_network(ip, network)),
             x_forwarded_for: HeaderValue::from_str(&ip.to_string())
                 .unwrap_or_else(|_| none.clone()),
@@ -57,7 +61,7 @@ impl Hop {
             let hop = decide::Hop {
                 peer: SocketAddr::new(self.peer, 0),
                 host: value.to_str().ok(),
-                scheme: "http",
+                scheme: self.scheme,
             };
             let element = HeaderValue::from_str(&hop.forwarded())
                 .unwrap_or_else(|_| HeaderValue::from_static("for=unknown"));
@@ -72,15 +76,16 @@ impl Hop {
             append(headers, X_FORWARDED_FOR, &self.x_forwarded_for);
             append(headers, FORWARDED, &forwarded);
             if !headers.contains_key(X_FORWARDED_PROTO) {
-                headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+                headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme));
             }
             if !headers.contains_key(X_FORWARDED_HOST) {
                 headers.insert(X_FORWARDED_HOST, host.clone());
             }
             return;
         }
+        headers.remove(X_FORWARDED_CLIENT_CERT);
         headers.insert(X_FORWARDED_FOR, self.x_forwarded_for.clone());
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme));
         headers.insert(X_FORWARDED_HOST, host.clone());
         headers.insert(FORWARDED, forwarded);
     }
@@ -167,15 +172,16 @@ pub(crate) fn for_http1(parts: &mut Parts, upgrade: Option<&HeaderValue>) {
 }
 
 /// Turns a prepared head into what an HTTP/2 upstream gets: the host becomes `:authority`.
-pub(crate) fn for_http2(parts: &mut Parts) {
+pub(crate) fn for_http2(parts: &mut Parts, secure: bool) {
     parts.version = Version::HTTP_2;
     let host = parts.headers.remove(HOST);
-    let is_ready = parts.uri.authority().is_some() && parts.uri.scheme() == Some(&Scheme::HTTP);
+    let scheme = if secure { Scheme::HTTPS } else { Scheme::HTTP };
+    let is_ready = parts.uri.authority().is_some() && parts.uri.scheme() == Some(&scheme);
     if is_ready {
         return;
     }
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
-    uri.scheme = Some(Scheme::HTTP);
+    uri.scheme = Some(scheme);
     if uri.authority.is_none() {
         let host = host.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         uri.authority = Authority::try_from(host).ok();

@@ -29,6 +29,10 @@ pub struct ListenerMetrics {
     pub refused: Reasons,
     /// What was kept from the service behind, by reason.
     pub shed: Reasons,
+    /// TLS handshakes that succeeded.
+    pub tls_handshakes: Counter,
+    /// TLS handshakes that did not, by reason.
+    pub tls_failures: Reasons,
 }
 
 #[derive(Debug)]
@@ -41,6 +45,9 @@ pub(super) struct ListenerFamilies {
     refused: Family<Counter>,
     requests_waiting: Family<Gauge>,
     shed: Family<Counter>,
+    tls_handshakes: Family<Counter>,
+    tls_failures: Family<Counter>,
+    certificate_end: Family<Gauge>,
 }
 
 impl ListenerFamilies {
@@ -62,6 +69,16 @@ impl ListenerFamilies {
                 "Connections by protocol.",
                 &["listener", "protocol"],
             ),
+            tls_handshakes: of(
+                "heddle_tls_handshakes_total",
+                "TLS handshakes with clients that succeeded.",
+                &["listener"],
+            ),
+            tls_failures: of(
+                "heddle_tls_handshake_failures_total",
+                "TLS handshakes with clients that failed.",
+                &["listener", "reason"],
+            ),
             refused: of(
                 "heddle_refused_total",
                 "Messages refused before routing.",
@@ -82,6 +99,12 @@ impl ListenerFamilies {
                 "heddle_connections_open",
                 "Connections open now.",
                 &["listener"],
+                1,
+            ),
+            certificate_end: families.family(
+                "heddle_tls_certificate_expiry_timestamp_seconds",
+                "When a listener's certificate ends.",
+                &["listener", "file"],
                 1,
             ),
             requests_in_flight: families.family(
@@ -108,6 +131,13 @@ impl ListenerFamilies {
             detected_opaque: detected("opaque"),
             detected_timeout: detected("timeout"),
             refused: Reasons::new(&self.refused, &[listener]),
+            tls_handshakes: self.tls_handshakes.get(&[listener]),
+            tls_failures: Reasons::new(&self.tls_failures, &[listener]),
         }
+    }
+
+    /// When the certificate in `file` ends.
+    pub(super) fn certificate_end(&self, listener: &str, file: &str) -> Gauge {
+        self.certificate_end.get(&[listener, file])
     }
 }

@@ -46,8 +46,10 @@ pub struct SetMetrics {
     pub pending: Gauge,
     /// Attempts refused by a cap, by its name (`connections`, `requests`, `pending`).
     pub refused: Reasons,
-    /// Time to make a connection.
+    /// Time to make a connection, TLS included.
     pub connect_duration: Latency,
+    /// TLS handshakes with endpoints that failed, by reason.
+    pub tls_failures: Reasons,
     updated: Gauge,
 }
 
@@ -78,6 +80,7 @@ pub(super) struct SetFamilies {
     pending: Family<Gauge>,
     refused: Family<Counter>,
     connect_duration: Family<Latency>,
+    tls_failures: Family<Counter>,
     updated: Family<Gauge>,
 }
 
@@ -119,6 +122,11 @@ impl SetFamilies {
             "Attempts refused by a cap.",
             &["replica_set", "cap"],
         );
+        let tls_failures = counter(
+            "heddle_upstream_tls_handshake_failures_total",
+            "TLS handshakes with endpoints that failed.",
+            &["replica_set", "reason"],
+        );
         let mut latency = |name, help| families.family(name, help, LABELS, 1);
         let duration = latency(
             "heddle_attempt_duration_seconds",
@@ -140,6 +148,7 @@ impl SetFamilies {
             reused,
             refused,
             connect_duration,
+            tls_failures,
             in_flight: gauge("heddle_attempts_in_flight", "Attempts in flight now."),
             ejected: gauge("heddle_endpoints_ejected", "Endpoints that are out now."),
             endpoints: gauge("heddle_endpoints", "Endpoints now."),
@@ -183,6 +192,7 @@ impl SetFamilies {
             pending: self.pending.get(&[id]),
             refused: Reasons::new(&self.refused, &[id]),
             connect_duration: self.connect_duration.get(&[id]),
+            tls_failures: Reasons::new(&self.tls_failures, &[id]),
             updated: self.updated.get(&[id]),
         }
     }

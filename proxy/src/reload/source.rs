@@ -1,6 +1,6 @@
 //! Where configuration is read from: the file system, and a record of what was read.
 
-use heddle_core::spec::{MAX_FILE_BYTES, Source};
+use heddle_core::spec::{Flaw, MAX_FILE_BYTES, Material, Source};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -50,6 +50,10 @@ impl Source for FileSystem {
 
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
+    }
+
+    fn inspect(&self, material: &Material<'_>) -> Vec<Flaw> {
+        crate::tls::inspect(material)
     }
 }
 
@@ -117,6 +121,10 @@ impl Source for Recorded<'_> {
 
     fn env(&self, name: &str) -> Option<String> {
         self.source.env(name)
+    }
+
+    fn inspect(&self, material: &Material<'_>) -> Vec<Flaw> {
+        self.source.inspect(material)
     }
 }
 

@@ -316,6 +316,7 @@ impl Exchange {
     /// Checks the head, takes its context out of it, and finds its logical name.
     fn name(&mut self, parts: &mut Parts) -> Result<Rc<PathEntry>, Error> {
         own::check(parts)?;
+        own::misdirected(&self.conn, parts)?;
         self.context = hop::take(&self.conn, &self.listener, parts, self.started)?;
         self.identify(parts)
     }

@@ -6,12 +6,13 @@ use super::names::{Tree, bound};
 use super::{Conn, Slot};
 use crate::accept;
 use crate::error::Error;
-use crate::http::ResponseBody;
+use crate::http::{HeadView, ResponseBody};
 use crate::shared::RunningListener;
 use crate::worker::Worker;
 use heddle_core::answer::Kind;
 use heddle_core::config::Rule;
 use heddle_core::headers as decide;
+use heddle_core::identify::RequestView;
 use http::header::{EXPECT, HOST, HeaderValue, LOCATION, VIA};
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
@@ -79,6 +80,32 @@ fn check_http2(parts: &Parts) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// Refuses a request for a host that the connection's certificate is not for. A forward proxy's targets are
+/// other hosts by nature: they say `http`, or `CONNECT`.
+pub(super) fn misdirected(conn: &Conn, parts: &Parts) -> Result<(), Error> {
+    let Some(secured) = &conn.secured else {
+        return Ok(());
+    };
+    let forward = parts.method == http::Method::CONNECT
+        || parts.uri.scheme() == Some(&http::uri::Scheme::HTTP);
+    let view = HeadView(parts);
+    let host = view.authority().map_or("", without_port);
+    if forward || !secured.is_misdirected(host) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Refused(421),
+        "the connection was made to another name, and its certificate does not cover this host",
+    ))
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
 }
 
 /// The answer of a rule that sends nowhere: a redirect or a fixed status.
@@ -176,6 +203,7 @@ impl Conn {
             worker: self.worker.clone(),
             listener: self.listener.clone(),
             hop: self.hop.clone(),
+            secured: self.secured.clone(),
             state: self.state.clone(),
             serial,
             interim: std::cell::OnceCell::new(),

@@ -7,7 +7,7 @@ use super::document::{Collected, Target, Written};
 use super::proxy::Main;
 use super::report::{Report, Spot};
 use super::shape::nearest;
-use crate::config::{Cluster, Mode, ProxyConfig};
+use crate::config::{Cluster, Mode, ProxyConfig, TlsScope};
 use crate::name::{
     BindError, Dentry, Dtab, Lookup, MAX_DEPTH, NameTree, Namer, Path, PrefixElement, bind, utility,
 };
@@ -54,6 +54,7 @@ pub(super) fn merge(
         ..
     } = collected;
     config.clusters = self::clusters(main.clusters.iter().chain(&clusters), report);
+    scopes(config);
     dtabs.sort_by(|a, b| (&a.value.0, &a.value.1).cmp(&(&b.value.0, &b.value.1)));
     config.dtab = dtabs
         .iter()
@@ -74,6 +75,21 @@ pub(super) fn merge(
         .into_iter()
         .map(|fault| Arc::new(fault.value))
         .collect();
+}
+
+/// Adds the sets' own TLS, before what `discovery.tls` says of the same name, the longest prefix first.
+fn scopes(config: &mut ProxyConfig) {
+    let own = config.clusters.values().filter_map(|cluster| {
+        let elements = [b"#".as_slice(), b"static", cluster.name.as_bytes()];
+        Some(TlsScope {
+            prefix: Path::from_elements(elements)?,
+            tls: cluster.tls.clone()?,
+        })
+    });
+    let mut scopes: Vec<_> = own.collect();
+    scopes.append(&mut config.tls);
+    scopes.sort_by_key(|scope| std::cmp::Reverse(scope.prefix.len()));
+    config.tls = scopes;
 }
 
 /// Documents of one name, and Routes of one service.

@@ -53,6 +53,7 @@ pub(super) fn outbound(namespace: &str, files: bool) -> Listener {
         base_dtab: base_dtab(files),
         trust: Vec::new(),
         limits: ListenerLimits::default(),
+        tls: None,
     }
 }
 
@@ -66,6 +67,7 @@ pub(super) fn config(source: &dyn Source) -> ProxyConfig {
         locality: Locality::default(),
         workers: None,
         clusters: BTreeMap::new(),
+        tls: Vec::new(),
         files: None,
         dns: Dns::default(),
         routes: BTreeMap::new(),

@@ -8,7 +8,9 @@ use super::format::{self, Host, HostPort};
 use super::report::{Report, Spot};
 use super::shape::{Checker, Shape, list_of_words, nearest, shorten};
 use super::table::rules::{API_VERSION, DOCUMENT, KINDS, LATER_KINDS, METADATA};
+use super::table::tls::UPSTREAM_TLS;
 use super::table::{self, rules};
+use super::tls::{self, Reader};
 use super::yaml::{Node, Value};
 use crate::config::{
     Cluster, ClusterSource, Fault, FaultKind, Route, UpstreamProtocol, WrittenEndpoint,
@@ -17,6 +19,7 @@ use crate::endpoint::{Endpoint, Locality};
 use crate::name::Dtab;
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 mod policy;
 mod rule;
@@ -123,7 +126,12 @@ pub(super) struct Collected {
 }
 
 /// Decodes a checked document into `collected`; what is not sound is left out.
-pub(super) fn decode(node: &Node, report: &mut Report, collected: &mut Collected) {
+pub(super) fn decode(
+    node: &Node,
+    reader: &mut Reader<'_>,
+    report: &mut Report,
+    collected: &mut Collected,
+) {
     let document = Fields::new(node, &DOCUMENT);
     let Some(metadata) = document.child("metadata", &METADATA) else {
         return;
@@ -163,7 +171,7 @@ pub(super) fn decode(node: &Node, report: &mut Report, collected: &mut Collected
             }
         }
         "Cluster" => {
-            let value = cluster(spec, name, report);
+            let value = cluster(spec, name, reader, report);
             collected.clusters.push(Written { value, spot });
         }
         _ => {
@@ -175,7 +183,12 @@ pub(super) fn decode(node: &Node, report: &mut Report, collected: &mut Collected
 }
 
 /// A `Cluster`, or a map in `discovery.static`.
-pub(super) fn cluster(spec: Fields<'_>, name: String, report: &mut Report) -> Cluster {
+pub(super) fn cluster(
+    spec: Fields<'_>,
+    name: String,
+    reader: &mut Reader<'_>,
+    report: &mut Report,
+) -> Cluster {
     let source = match spec.parse("dns", format::host_port) {
         Some(HostPort {
             host: Host::Name(host),
@@ -191,9 +204,28 @@ pub(super) fn cluster(spec: Fields<'_>, name: String, report: &mut Report) -> Cl
         ))]),
         None => ClusterSource::Endpoints(endpoints(spec.items("endpoints"), report)),
     };
+    let tls = spec.child("tls", &UPSTREAM_TLS).map(|fields| {
+        let host = tls::shared_host(&source);
+        if host.is_err() && fields.get("serverName").is_none() {
+            report.add(
+                &codes::MISSING_KEY,
+                fields.node.place,
+                "`serverName` is missing, and the endpoints have several host names",
+                "the certificates of all endpoints are checked for one name",
+                "add `serverName:`, or write a set for each name",
+            );
+        }
+        Arc::new(tls::upstream(
+            fields,
+            host.unwrap_or_default(),
+            reader,
+            report,
+        ))
+    });
     Cluster {
         name,
         source,
+        tls,
         protocol: match spec.text("protocol") {
             Some("http1") => UpstreamProtocol::Http1,
             Some("http2") => UpstreamProtocol::Http2,

@@ -153,6 +153,12 @@ formats! {
         fix: "write for example `unavailable`",
         pattern: "", |text| grpc(text).map(|_| ())
     }
+    NAME_PREFIX {
+        "a prefix of bound names", BAD_PATH,
+        why: "replica sets are named by paths that begin with `/`",
+        fix: "write for example `/#/dns/api.example`",
+        pattern: "^/.+$", |text| name_prefix(text).map(|_| ())
+    }
     FILE {
         "a file or folder", EMPTY_LIST,
         why: "it is read relative to the file that names it", fix: "write a path",

@@ -9,10 +9,12 @@ use super::fields::{Fields, set};
 use super::format;
 use super::report::{Report, Spot};
 use super::table;
+use super::table::tls::{LISTENER_TLS, UPSTREAM_TLS};
+use super::tls::{self, Reader};
 use super::yaml::{Node, Value};
 use crate::config::{
     Cluster, ClusterSource, Dns, Identifier, Limits, ListenProtocol, Listener, ListenerLimits,
-    Mode, Overrides, ProxyConfig, UpstreamProtocol,
+    Mode, Overrides, ProxyConfig, TlsScope, UpstreamProtocol,
 };
 mod sight;
 
@@ -44,6 +46,7 @@ pub(super) fn decode(
     root: Fields<'_>,
     folder: &Path,
     config: &mut ProxyConfig,
+    reader: &mut Reader<'_>,
     report: &mut Report,
 ) -> Main {
     let mut main = Main::default();
@@ -73,7 +76,7 @@ pub(super) fn decode(
         config.limits = self::limits(limits);
     }
     if let Some(discovery) = root.child("discovery", &table::DISCOVERY) {
-        self::discovery(discovery, folder, config, report, &mut main);
+        self::discovery(discovery, folder, config, reader, report, &mut main);
     }
     let files = config.files.is_some();
     config.listeners = match root.get("listeners") {
@@ -89,6 +92,7 @@ pub(super) fn decode(
                     fields,
                     &config.namespace,
                     files,
+                    reader,
                     report,
                     &mut main.targets,
                 ));
@@ -124,6 +128,7 @@ fn discovery(
     fields: Fields<'_>,
     folder: &Path,
     config: &mut ProxyConfig,
+    reader: &mut Reader<'_>,
     report: &mut Report,
     main: &mut Main,
 ) {
@@ -133,16 +138,27 @@ fn discovery(
                 name: name.text.to_string(),
                 source: ClusterSource::Endpoints(document::endpoints(items, report)),
                 protocol: UpstreamProtocol::Same,
+                tls: None,
             },
             Value::Map(_) => {
                 let fields = Fields::new(node, &table::rules::CLUSTER);
-                document::cluster(fields, name.text.to_string(), report)
+                document::cluster(fields, name.text.to_string(), reader, report)
             }
             _ => continue,
         };
         main.clusters.push(Written {
             value,
             spot: report.spot(name.place),
+        });
+    }
+    for (name, node) in fields.get("tls").map(Node::entries).unwrap_or_default() {
+        let (Ok(prefix), Value::Map(_)) = (format::name_prefix(&name.text), &node.value) else {
+            continue;
+        };
+        let tls = tls::upstream(Fields::new(node, &UPSTREAM_TLS), None, reader, report);
+        config.tls.push(TlsScope {
+            prefix,
+            tls: Arc::new(tls),
         });
     }
     let dir = fields
@@ -181,6 +197,7 @@ fn listener(
     fields: Fields<'_>,
     namespace: &str,
     files: bool,
+    reader: &mut Reader<'_>,
     report: &mut Report,
     targets: &mut Vec<Target>,
 ) -> Listener {
@@ -199,10 +216,16 @@ fn listener(
     if let Some(limits) = limits.filter(|_| !matches!(mode, Mode::Inbound { .. })) {
         only_inbound(limits, report);
     }
+    let protocol = protocol(fields, &mode, report);
+    let tls = fields.child("tls", &LISTENER_TLS).and_then(|tls| {
+        let opaque = protocol == ListenProtocol::Tcp;
+        tls::listener(tls, opaque, reader, report)
+    });
     Listener {
+        tls,
         name: fields.owned("name").unwrap_or(default.name),
         listen,
-        protocol: protocol(fields, &mode, report),
+        protocol,
         namespace: fields.owned("namespace").unwrap_or(default.namespace),
         identify: if identify.is_empty() {
             default.identify

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub(super) mod policy;
 pub(super) mod rules;
 pub(super) mod sight;
+pub(super) mod tls;
 
 pub(super) const fn required(key: &'static str, shape: Shape, about: &'static str) -> Field {
     Field {
@@ -309,9 +310,9 @@ pub(super) static LISTENER: Object = object(
         ),
         optional(
             "tls",
-            Shape::NotYet("TLS support"),
+            Shape::Object(&tls::LISTENER_TLS),
             "",
-            "Not in this version: comes with TLS support.",
+            "Terminates TLS: certificates, and perhaps those of callers. Without it the listener is plaintext.",
         ),
     ],
 );
@@ -519,6 +520,15 @@ pub(super) static DISCOVERY: Object = object(
             Shape::Object(&DNS),
             "",
             "How `/#/dns/<host>/<port>` and `/#/dns-srv/<name>` are resolved.",
+        ),
+        optional(
+            "tls",
+            Shape::Map {
+                key: &format::NAME_PREFIX,
+                value: &Shape::Object(&tls::UPSTREAM_TLS),
+            },
+            "",
+            "TLS towards the replica sets below a name, such as `/#/dns/api.example` or `/#/files`; the longest prefix counts, and a set's own `tls` counts more.",
         ),
         optional(
             "control-plane",

@@ -55,6 +55,28 @@ impl Source for Memory {
             .filter(|_| name == "POD_NAMESPACE")
             .map(str::to_owned)
     }
+    /// Knows certificates and keys by their first word.
+    fn inspect(&self, material: &Material<'_>) -> Vec<Flaw> {
+        let (cert, of_key) = match material {
+            Material::KeyPair { cert, key } => (cert, !key.starts_with(b"key")),
+            Material::Authorities(pem) => (pem, false),
+        };
+        let flaw = |of_key, unusable, what: &str| {
+            vec![Flaw {
+                of_key,
+                unusable,
+                what: what.to_owned(),
+            }]
+        };
+        match () {
+            () if !cert.starts_with(b"certificate") => flaw(false, true, "it holds no certificate"),
+            () if of_key => flaw(true, true, "it holds no private key, or an encrypted one"),
+            () if cert.ends_with(b"expired\n") => {
+                flaw(false, false, "the certificate expired 3 days ago")
+            }
+            () => Vec::new(),
+        }
+    }
 }
 
 /// The findings of a proxy's file alone, as `code line:column`.
@@ -174,6 +196,12 @@ fn every_example_is_without_findings() {
     let mut count = 0;
     for name in names.iter().filter(|name| name.ends_with(".yaml")) {
         let loaded = load(Some(&folder.join(name)), &Disk);
+        if name.starts_with("tls-") {
+            // Their certificates are made by whoever tries them; the end-to-end tests do.
+            assert!(loaded.findings.iter().all(|f| f.code == "HED101"), "{name}");
+            assert!(list.contains(&format!("[{name}]")), "{name}");
+            continue;
+        }
         let told: Vec<_> = loaded.findings.iter().map(ToString::to_string).collect();
         assert_eq!(told, [""; 0], "{name}");
         assert!(loaded.config.is_some(), "{name}");

@@ -134,6 +134,16 @@ pub(in crate::spec) fn dtab(text: &str) -> Parsed<Dtab> {
     })
 }
 
+/// A path that bound names may begin with.
+pub(in crate::spec) fn name_prefix(text: &str) -> Parsed<Path> {
+    let path = Path::parse(text).map_err(|error| Problem {
+        offset: Some(error.offset),
+        what: format!("is not a path: {error}"),
+    })?;
+    ok(!path.is_empty(), "is the path of everything")?;
+    Ok(path)
+}
+
 /// A port that something can be reached at.
 fn port(text: &str) -> Parsed<u16> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

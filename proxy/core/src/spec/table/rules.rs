@@ -1,6 +1,7 @@
 //! The tables of the rule documents.
 
 use super::policy::{ACCRUAL, BALANCER, HEDGE, POOL, RETRIES};
+use super::tls::UPSTREAM_TLS;
 use super::{
     DAY, ENDPOINT, PERCENT, POSITIVE_TIME, WEIGHT, count, object, one_of, optional, required,
 };
@@ -476,6 +477,12 @@ pub(in crate::spec) static CLUSTER: Object = one_of(
             Shape::Word(UPSTREAM),
             "same",
             "What the endpoints speak.",
+        ),
+        optional(
+            "tls",
+            Shape::Object(&UPSTREAM_TLS),
+            "plaintext",
+            "TLS towards the endpoints. Files are relative to the file of the document.",
         ),
     ],
 );

@@ -15,7 +15,11 @@ const WHOLE: &str = include_str!("whole.yaml");
 fn whole() -> ProxyConfig {
     let loaded = load(
         Some(Path::new("etc/p.yaml")),
-        &Memory::default().with("etc/p.yaml", WHOLE),
+        &Memory::default()
+            .with("etc/p.yaml", WHOLE)
+            .with("etc/tls/cert.pem", "certificate")
+            .with("etc/tls/key.pem", "key")
+            .with("etc/tls/ca.pem", "certificate"),
     );
     let told: Vec<_> = loaded.findings.iter().map(ToString::to_string).collect();
     assert_eq!(told, [""; 0]);
@@ -100,10 +104,20 @@ fn values_of_the_proxy_arrive() {
         bind_timeout: seconds(14),
     };
     assert_eq!(config.limits, limits);
-    let [outbound, inbound, opaque] = &config.listeners[..] else {
-        panic!("three listeners")
+    let [outbound, inbound, secured, opaque] = &config.listeners[..] else {
+        panic!("four listeners")
     };
     assert_eq!(outbound.namespace, "shop");
+    let tls = secured.tls.as_ref().unwrap();
+    assert_eq!(
+        (tls.min_version, &tls.alpn[..]),
+        (TlsVersion::V13, &["http/1.1"][..])
+    );
+    assert!(!tls.client_auth.as_ref().unwrap().required);
+    // The set's own and that of a prefix; both have three elements.
+    assert_eq!(config.tls.len(), 2);
+    let named = config.tls.iter().find_map(|s| s.tls.server_name.as_deref());
+    assert_eq!(named, Some("a.example"));
     assert_eq!(inbound.namespace, "bank");
     assert_eq!(
         (outbound.protocol, outbound.overrides),
@@ -212,7 +226,7 @@ fn replica_sets_arrive() {
         (&dns, UpstreamProtocol::Http2)
     );
     assert_eq!(config.clusters["whole"].protocol, UpstreamProtocol::Http1);
-    assert_eq!(config.clusters.len(), 4);
+    assert_eq!(config.clusters.len(), 5);
 }
 
 #[test]
