@@ -26,9 +26,10 @@ const IMPURE: [(&str, &str); 9] = [
 ];
 
 /// What `heddle-core` may depend on; a new entry is a decision (docs/adr/0008).
-const CORE_MAY_USE: [&str; 7] = [
+const CORE_MAY_USE: [&str; 8] = [
     "base64",
     "granit-parser",
+    "memchr",
     "regex",
     "schemars",
     "serde",
