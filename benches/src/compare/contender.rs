@@ -117,7 +117,7 @@ impl Places {
 }
 
 /// All contenders; the first is no proxy at all.
-pub fn contenders() -> [Contender; 6] {
+pub fn contenders() -> [Contender; 7] {
     [
         Contender {
             name: "direct",
@@ -180,6 +180,23 @@ pub fn contenders() -> [Contender; 6] {
                     "-c",
                 ]);
                 command.arg(&places.config);
+            },
+            version: &["--version"],
+        },
+        Contender {
+            name: "pingora",
+            find: pingora,
+            config: None,
+            arguments: |command, places| {
+                let list = |addresses: &[SocketAddr]| {
+                    let texts: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+                    texts.join(",")
+                };
+                command
+                    .arg(places.http1.to_string())
+                    .arg(list(&places.backend.http1))
+                    .arg(places.http2.to_string())
+                    .arg(list(&places.backend.http2));
             },
             version: &["--version"],
         },
@@ -325,6 +342,17 @@ fn envoy() -> Result<PathBuf, String> {
         .find(|path| path.is_file())
         .and_then(|path| std::path::absolute(path).ok())
         .ok_or_else(missing)
+}
+
+/// The proxy on pingora, which is a crate of its own: its dependencies are not ours.
+fn pingora() -> Result<PathBuf, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let path = Path::new(&target).join("pingora/release/pingora-contender");
+    if path.is_file() {
+        std::path::absolute(path).map_err(|error| error.to_string())
+    } else {
+        Err("the proxy on pingora is not built: run make bench".to_owned())
+    }
 }
 
 #[cfg(test)]

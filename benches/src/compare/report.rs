@@ -1,13 +1,15 @@
 //! A comparison as a table and as JSON.
 
 use super::figures::{Figures, Spread};
+use super::memory::Held;
+use super::plot::{self, Bar, Group};
 use super::{Scenario, Settings};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// Contenders that the others are compared with.
-const REFERENCES: [&str; 2] = ["haproxy", "envoy"];
+const REFERENCES: [&str; 3] = ["haproxy", "envoy", "pingora"];
 
 /// When others take more cores than this, they take them from what is measured.
 const TOO_BUSY: f64 = 0.5;
@@ -21,6 +23,8 @@ pub struct Report {
     pub missing: BTreeMap<String, String>,
     /// Figures by contender, for each scenario that ran.
     pub scenarios: Vec<(Scenario, BTreeMap<String, Figures>)>,
+    /// Memory when idle and with idle connections, by contender.
+    pub memory: BTreeMap<String, Held>,
     rounds: usize,
     seconds: f64,
     rate: f64,
@@ -33,6 +37,7 @@ impl Report {
             versions: BTreeMap::new(),
             missing: BTreeMap::new(),
             scenarios: Vec::new(),
+            memory: BTreeMap::new(),
             rounds: settings.rounds,
             seconds: settings.duration.as_secs_f64(),
             rate: settings.rate,
@@ -45,9 +50,10 @@ impl Report {
             .scenarios
             .iter()
             .map(|(scenario, figures)| {
+                let direct = figures.get("direct");
                 let figures: BTreeMap<_, _> = figures
                     .iter()
-                    .map(|(name, one)| (name, figures_json(one)))
+                    .map(|(name, one)| (name, figures_json(one, direct)))
                     .collect();
                 (scenario.name().to_owned(), json!(figures))
             })
@@ -59,7 +65,52 @@ impl Report {
             "versions": self.versions,
             "missing": self.missing,
             "scenarios": scenarios,
+            "memory": self.memory.iter().map(|(name, held)| {
+                let one = json!({
+                    "idleBytes": held.idle,
+                    "loadedBytes": held.loaded,
+                    "connections": held.connections,
+                    "bytesPerConnection": held.per_connection(),
+                });
+                (name.clone(), one)
+            }).collect::<BTreeMap<_, _>>(),
         })
+    }
+
+    /// CPU per request of every proxy, as a picture.
+    pub fn to_svg(&self, date: &str) -> String {
+        let groups: Vec<Group> = self
+            .scenarios
+            .iter()
+            .map(|(scenario, figures)| {
+                let mut bars: Vec<Bar> = figures
+                    .iter()
+                    .filter_map(|(name, one)| {
+                        let Spread {
+                            median,
+                            least,
+                            most,
+                        } = one.cpu?;
+                        Some(Bar {
+                            name: name.clone(),
+                            median,
+                            least,
+                            most,
+                        })
+                    })
+                    .collect();
+                bars.sort_by(|one, other| one.median.total_cmp(&other.median));
+                Group {
+                    title: scenario.title().to_owned(),
+                    bars,
+                }
+            })
+            .collect();
+        let note = format!(
+            "CPU-seconds of the proxy per million requests, medians of {} rounds (least to most), {date}; less is better",
+            self.rounds
+        );
+        plot::svg(&groups, "s", &note)
     }
 }
 
@@ -67,7 +118,9 @@ fn spread_json(spread: Spread) -> Value {
     json!({"median": spread.median, "least": spread.least, "most": spread.most, "tooNoisy": spread.is_noisy()})
 }
 
-fn figures_json(figures: &Figures) -> Value {
+fn figures_json(figures: &Figures, direct: Option<&Figures>) -> Value {
+    let added =
+        |of: fn(&Figures) -> Spread| direct.map(|direct| of(figures).median - of(direct).median);
     let ratios: BTreeMap<_, _> = figures
         .ratios
         .iter()
@@ -79,6 +132,9 @@ fn figures_json(figures: &Figures) -> Value {
         "p50Micros": spread_json(figures.p50),
         "p99Micros": spread_json(figures.p99),
         "p999Micros": spread_json(figures.p999),
+        "addedP50Micros": added(|figures| figures.p50),
+        "addedP99Micros": added(|figures| figures.p99),
+        "addedP999Micros": added(|figures| figures.p999),
         "residentBytes": figures.resident(),
         "failed": figures.failed(),
         "cpuRatioTo": ratios,
@@ -91,6 +147,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (scenario, figures) in &self.scenarios {
             table(f, *scenario, figures)?;
+        }
+        if !self.memory.is_empty() {
+            writeln!(f, "\nMemory of a proxy of its own")?;
+        }
+        for (name, held) in &self.memory {
+            writeln!(f, "{name:<10} {held}")?;
         }
         for (name, why) in &self.missing {
             writeln!(f, "{name} was left out: {why}")?;
