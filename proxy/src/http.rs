@@ -3,6 +3,7 @@
 mod body;
 mod forward;
 mod guard1;
+mod guard2;
 mod respond;
 mod serve;
 mod spare;
@@ -12,6 +13,7 @@ mod view;
 pub(crate) use body::{BodySource, Finished, Gate, GateSignal, OutBody, ResponseBody};
 pub(crate) use forward::{Hop, for_http1, for_http2, outgoing_head, response_head};
 pub(crate) use guard1::Watch;
+pub(crate) use guard2::{Overdue, Streams};
 pub(crate) use respond::{grpc_status, injected, is_grpc, refused, respond};
 pub(crate) use serve::serve;
 pub(crate) use spare::Spare;

@@ -1,6 +1,7 @@
 //! A connection's bytes, with what detection already read and what the sweeper needs to know.
 
 use crate::clock;
+use crate::http::Streams;
 use crate::http::Watch;
 use crate::shared::lock;
 use bytes::{Buf, Bytes};
@@ -45,6 +46,8 @@ pub(crate) struct ConnState {
     order: AtomicU8,
     /// Wakes the connection's task: an interim response is queued, or there is an order.
     wake: Mutex<Option<Waker>>,
+    /// What the guard of HTTP/2 has found.
+    pub(crate) streams: Streams,
     /// What the guard of HTTP/1 has found.
     pub(crate) watch: Watch,
 }
@@ -75,6 +78,7 @@ impl ConnState {
             finished: AtomicU64::new(0),
             order: AtomicU8::new(Order::Go as u8),
             wake: Mutex::default(),
+            streams: Streams::default(),
             watch: Watch::default(),
         })
     }

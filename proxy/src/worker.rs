@@ -3,10 +3,11 @@
 use crate::accept;
 use crate::client::{Client, Policy};
 use crate::clock;
-use crate::http::Spare;
+use crate::http::{Overdue, Spare};
 use crate::io::{ConnState, Order, Phase};
 use crate::router::ListenerState;
 use crate::shared::{Running, RunningListener, Shared};
+use heddle_core::config::ListenerLimits;
 use heddle_core::name::Path;
 use heddle_core::random::Xoshiro;
 use std::cell::{Cell, RefCell};
@@ -301,7 +302,10 @@ impl Worker {
             let limits = connection.listener.running.borrow().spec.limits;
             let (phase, since) = connection.state.phase();
             let limit = match phase {
-                Phase::Tunnel => continue,
+                Phase::Tunnel => {
+                    connection.watch_streams(now, &limits);
+                    continue;
+                }
                 Phase::Busy => {
                     let watch = &connection.state.watch;
                     let stalled = watch.waiting().is_some_and(|since| {
@@ -372,6 +376,27 @@ impl Worker {
         {
             // The receiver may have given up waiting.
             done.send(()).ok();
+        }
+    }
+}
+
+impl Connection {
+    /// Ends an HTTP/2 connection without streams, or with a header block that does not end.
+    fn watch_streams(&self, now: u64, limits: &ListenerLimits) {
+        let overdue = self
+            .state
+            .streams
+            .overdue(now, limits.header_timeout, limits.idle);
+        match overdue {
+            None => {}
+            Some(Overdue::Idle) => self.state.order(Order::Drain),
+            Some(_) if self.state.ordered() == Order::Close => self.abort.abort(),
+            Some(why) => {
+                if why == Overdue::Block {
+                    self.listener.metrics.refused.inc("header-timeout");
+                }
+                self.state.order(Order::Close);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::BoxError;
 use bytes::Bytes;
+use heddle_core::guard::http2::check_trailer;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
@@ -151,12 +152,24 @@ impl Replay {
                 Poll::Ready(Some(Err(error.into())))
             }
             Some(Ok(frame)) => {
+                if let Some(refusal) = frame.trailers_ref().and_then(refusal_of_trailers) {
+                    self.failed.set(true);
+                    return Poll::Ready(Some(Err(refusal.into())));
+                }
                 self.keep(&frame);
                 *next += 1;
                 Poll::Ready(Some(Ok(frame)))
             }
         }
     }
+}
+
+/// Why trailers of a request must not go upstream, if so.
+fn refusal_of_trailers(trailers: &http::HeaderMap) -> Option<&'static str> {
+    let mut fields = trailers.iter();
+    fields
+        .find_map(|(name, value)| check_trailer(name.as_str(), value.as_bytes()).err())
+        .map(|refusal| refusal.text)
 }
 
 /// Holds a body back until the upstream says `100 Continue`, answers, or a second has passed

@@ -1,6 +1,7 @@
 //! Serving HTTP on one downstream connection.
 
 use super::guard1::Guarded;
+use super::guard2;
 use super::{BoxError, ResponseBody, refused};
 use crate::client::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 use crate::exec::LocalExec;
@@ -93,6 +94,12 @@ where
     }));
     let limits = conn.listener.running.borrow().spec.limits;
     if protocol == Detected::Http2 {
+        let guarded = guard2::Guarded::new(
+            io,
+            limits.header_bytes,
+            conn.state.clone(),
+            conn.listener.metrics.clone(),
+        );
         let connection = http2::Builder::new(LocalExec)
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -101,7 +108,10 @@ where
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(MAX_HEADER_LIST))
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING_TIMEOUT)
-            .serve_connection(TokioIo::new(io), service);
+            .max_pending_accept_reset_streams(PENDING_RESETS)
+            .max_local_error_reset_streams(ERROR_RESETS)
+            .max_send_buf_size(SEND_BUFFER)
+            .serve_connection(TokioIo::new(guarded), service);
         return drive(&conn.state, pin!(connection), |connection| {
             connection.graceful_shutdown();
         })
@@ -159,6 +169,15 @@ where
         log(done);
     }
 }
+
+/// Streams that a caller has reset before they were looked at; h2's default, said here because it is a bound.
+const PENDING_RESETS: usize = 20;
+/// Resets that a caller has provoked in a connection's life. The guard's allowance is used up before; this one holds
+/// should it ever be wrong.
+const ERROR_RESETS: usize = 256;
+/// Bytes of a response held for a caller that does not read, for each stream; hyper's default is 400 KiB, and a
+/// connection has hundreds of streams.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// A caller whose connection says nothing for this long while it has streams open is asked for a sign of life.
 const PING: Duration = Duration::from_secs(30);

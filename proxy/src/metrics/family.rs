@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub const OVERFLOW: &str = "overflow";
 
 /// Reasons one handle may count apart; what is beyond is counted as `other`. Larger than every closed list of
-/// reasons in the proxy (17 gRPC codes, 14 kinds of its own answers).
-const REASONS: usize = 24;
+/// reasons in the proxy (about 40 reasons to refuse).
+const REASONS: usize = 48;
 
 /// A number that only grows. Clones share it; counting is one relaxed addition.
 #[derive(Debug, Clone, Default)]

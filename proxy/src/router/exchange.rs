@@ -28,6 +28,7 @@ use hyper::{Method, Request, Response};
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What every step of a request needs.
 pub(super) struct Exchange {
@@ -73,6 +74,8 @@ impl Call {
     ) -> Result<Box<Self>, Box<Response<ResponseBody>>> {
         if conn.serial {
             conn.state.enter(Phase::Busy);
+        } else {
+            conn.state.streams.opened();
         }
         conn.worker.refresh();
         let listener = conn.listener.running.borrow().clone();
@@ -308,6 +311,9 @@ impl Drop for InFlight {
         self.conn.listener.metrics.requests_in_flight.dec();
         if self.conn.serial {
             self.conn.state.enter(Phase::Idle);
+        } else {
+            let tick = &self.conn.worker.tick;
+            self.conn.state.streams.closed(tick.load(Relaxed));
         }
     }
 }
@@ -315,7 +321,7 @@ impl Drop for InFlight {
 impl Exchange {
     /// Checks the head, takes its context out of it, and finds its logical name.
     fn name(&mut self, parts: &mut Parts) -> Result<Rc<PathEntry>, Error> {
-        own::check(parts)?;
+        own::check(parts, self.listener.spec.limits.header_count)?;
         own::misdirected(&self.conn, parts)?;
         self.context = hop::take(&self.conn, &self.listener, parts, self.started)?;
         self.identify(parts)

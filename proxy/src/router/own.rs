@@ -11,9 +11,10 @@ use crate::shared::RunningListener;
 use crate::worker::Worker;
 use heddle_core::answer::Kind;
 use heddle_core::config::Rule;
+use heddle_core::guard::http2::{Head, check_request};
 use heddle_core::headers as decide;
 use heddle_core::identify::RequestView;
-use http::header::{EXPECT, HOST, HeaderValue, LOCATION, VIA};
+use http::header::{EXPECT, HeaderValue, LOCATION, VIA};
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode, Version};
@@ -26,7 +27,7 @@ const MAX_HOPS: usize = 100;
 
 /// Refuses requests that run in circles and, of HTTP/2, what could be understood in two ways; of HTTP/1 the
 /// guard has let nothing through that could.
-pub(super) fn check(parts: &Parts) -> Result<(), Error> {
+pub(super) fn check(parts: &Parts, header_count: usize) -> Result<(), Error> {
     if parts.headers.contains_key(VIA) {
         let hops: Vec<&[u8]> = parts
             .headers
@@ -42,37 +43,27 @@ pub(super) fn check(parts: &Parts) -> Result<(), Error> {
         }
     }
     if parts.version == Version::HTTP_2 {
-        check_http2(parts)?;
+        check_http2(parts, header_count)?;
     }
     Ok(())
 }
 
-/// Refuses several or unreadable hosts and unknown expectations.
-fn check_http2(parts: &Parts) -> Result<(), Error> {
-    let bad = |reason: &'static str| Err(Error::new(Kind::Refused(400), reason));
-    let headers = &parts.headers;
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return bad("the request has more than one Host");
-    }
-    if let Some(host) = host {
-        let host = host.as_bytes();
-        let valid = host
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(b));
-        if !valid {
-            return bad("the Host has characters that no host has");
-        }
-        if authority.is_some_and(|authority| !authority.as_bytes().eq_ignore_ascii_case(host)) {
-            return bad("Host and :authority differ");
-        }
-    }
-    if authority.is_some_and(|authority| authority.contains('@')) {
-        return bad("the authority carries user information");
-    }
-    let expectation = headers.get(EXPECT).map(HeaderValue::as_bytes);
+/// Refuses what another protocol's parser would understand in another way, and unknown expectations.
+fn check_http2(parts: &Parts, header_count: usize) -> Result<(), Error> {
+    let head = Head {
+        method: parts.method.as_str(),
+        scheme: parts.uri.scheme_str(),
+        authority: parts.uri.authority().map(http::uri::Authority::as_str),
+        path: parts
+            .uri
+            .path_and_query()
+            .map_or("", http::uri::PathAndQuery::as_str),
+    };
+    let fields = parts.headers.iter();
+    let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    check_request(&head, fields, header_count)
+        .map_err(|refusal| Error::new(Kind::Refused(refusal.status), refusal.text))?;
+    let expectation = parts.headers.get(EXPECT).map(HeaderValue::as_bytes);
     if expectation.is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Error::new(
             Kind::Refused(417),

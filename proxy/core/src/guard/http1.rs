@@ -7,12 +7,12 @@
 //! The scanner is incremental. A head, a line of chunked framing and a trailer section are held until they are
 //! complete and found good; bytes of a body pass as they come.
 
-mod authority;
+pub(super) mod authority;
 mod chunks;
 mod fields;
 mod line;
-mod names;
-mod target;
+pub(super) mod names;
+pub(super) mod target;
 #[cfg(test)]
 mod tests;
 

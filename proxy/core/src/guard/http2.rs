@@ -10,12 +10,15 @@
 
 mod allowance;
 mod frames;
+mod request;
 #[cfg(test)]
 mod tests;
 
 use crate::Nanos;
 use allowance::{Allowances, Of};
-use frames::{Frames, Head};
+use frames::Frames;
+
+pub use request::{Head, check_request, check_trailer};
 
 /// Error code ENHANCE_YOUR_CALM (RFC 9113 section 7).
 pub const ENHANCE_YOUR_CALM: u32 = 0xb;
@@ -138,7 +141,7 @@ impl Accountant {
         Ok(())
     }
 
-    fn frame(&mut self, head: Head) -> Result<(), Breach> {
+    fn frame(&mut self, head: frames::Head) -> Result<(), Breach> {
         match head.kind {
             DATA if head.length == 0 && head.flags & END_STREAM == 0 => {
                 self.allowances.spend(Of::EmptyData)
@@ -156,7 +159,7 @@ impl Accountant {
         }
     }
 
-    fn headers(&mut self, head: Head) -> Result<(), Breach> {
+    fn headers(&mut self, head: frames::Head) -> Result<(), Breach> {
         if head.stream > self.highest {
             self.highest = head.stream;
             self.allowances.on_opened();
@@ -164,7 +167,7 @@ impl Accountant {
         self.grow(0, head)
     }
 
-    fn continuation(&mut self, head: Head) -> Result<(), Breach> {
+    fn continuation(&mut self, head: frames::Head) -> Result<(), Breach> {
         // One that continues nothing is the parser's to refuse.
         let (frames, bytes) = self.block.unwrap_or_default();
         if frames >= MAX_CONTINUATIONS || head.length == 0 && head.flags & END_HEADERS == 0 {
@@ -177,7 +180,7 @@ impl Accountant {
         self.grow(bytes, head)
     }
 
-    fn grow(&mut self, before: usize, head: Head) -> Result<(), Breach> {
+    fn grow(&mut self, before: usize, head: frames::Head) -> Result<(), Breach> {
         let bytes = before + head.length;
         if bytes > self.block_limit {
             return Err(Breach {

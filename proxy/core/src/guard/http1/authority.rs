@@ -7,14 +7,14 @@ const HOST_MAX: usize = 255;
 
 /// A host and its port.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Authority<'a> {
+pub(in crate::guard) struct Authority<'a> {
     host: &'a [u8],
     port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {
     /// Reads `host`, `host:port` or `[IPv6]:port`; nothing else is one (no user information, no list, no path).
-    pub(super) fn read(text: &'a [u8]) -> Option<Self> {
+    pub(in crate::guard) fn read(text: &'a [u8]) -> Option<Self> {
         let (host, rest) = if text.first() == Some(&b'[') {
             let end = text.iter().position(|&byte| byte == b']')?;
             std::str::from_utf8(&text[1..end])
@@ -47,7 +47,7 @@ impl<'a> Authority<'a> {
     }
 
     /// Whether both mean the same where `default` is the port of who does not say one.
-    pub(super) fn equals(&self, other: &Authority<'_>, default: u16) -> bool {
+    pub(in crate::guard) fn equals(&self, other: &Authority<'_>, default: u16) -> bool {
         self.port.unwrap_or(default) == other.port.unwrap_or(default) && self.same_host(other)
     }
 

@@ -37,7 +37,7 @@ const fn classes() -> [u8; 256] {
 }
 
 /// Checks a field's name.
-pub(super) fn check(name: &[u8]) -> Result<(), Refusal> {
+pub(in crate::guard) fn check(name: &[u8]) -> Result<(), Refusal> {
     let (mut all, mut any) = (TOKEN, 0);
     for &byte in name {
         let class = CLASS[usize::from(byte)];
@@ -69,7 +69,7 @@ pub(super) fn check(name: &[u8]) -> Result<(), Refusal> {
 
 /// Whether a field must not stand in a trailer section: framing, routing, identity, and what changes how the
 /// message is understood (RFC 9110 section 6.5.1).
-pub(super) fn forbidden_in_trailers(name: &[u8]) -> bool {
+pub(in crate::guard) fn forbidden_in_trailers(name: &[u8]) -> bool {
     with_lower_case(name, |name| {
         protected(name)
             || is_hop_by_hop(name)

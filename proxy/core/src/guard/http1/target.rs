@@ -6,11 +6,11 @@ use memchr::memchr;
 use std::ops::Range;
 
 /// Longest target. RFC 9112 section 3 wants 8000 bytes at least, and browsers send twice that.
-pub(super) const MAX: usize = 16 * 1024;
+pub(in crate::guard) const MAX: usize = 16 * 1024;
 
 /// Which form a target has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::guard) enum Form {
     /// A path, or `*`.
     Origin,
     /// With an authority from one offset to another; its scheme's port.
@@ -30,7 +30,7 @@ impl Form {
 }
 
 /// Checks a target that begins `start` bytes after the head does.
-pub(super) fn check(method: &[u8], target: &[u8], start: usize) -> Result<Form, Refusal> {
+pub(in crate::guard) fn check(method: &[u8], target: &[u8], start: usize) -> Result<Form, Refusal> {
     if method == b"CONNECT" {
         return match Authority::read(target) {
             Some(authority) if authority.has_port() => {

@@ -1,0 +1,260 @@
+//! The guard of HTTP/2 between a connection's bytes and the parser.
+//!
+//! The accountant of the core sees every byte in both directions. When a caller has used up an allowance, it gets a
+//! GOAWAY that says why, and nothing that it sends is looked at any more.
+
+use crate::clock;
+use crate::io::{ConnState, Io};
+use crate::metrics::ListenerMetrics;
+use heddle_core::Nanos;
+use heddle_core::guard::http2::{Accountant, Breach, goaway};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// How long bytes of a caller are read and dropped after its GOAWAY, so that a reset does not overtake it
+/// (RFC 9112 section 9.6 says why).
+const LINGER: Duration = Duration::from_millis(500);
+/// And how many; beyond, the connection is closed at once.
+const LINGER_BYTES: usize = 1024 * 1024;
+/// How long a caller that was told to go for having been idle may stay.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What an HTTP/2 connection, its requests and the worker's sweeper tell each other. Times are those of the
+/// worker's coarse clock; 0: it is not so.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    /// Requests in flight.
+    open: AtomicU32,
+    idle_since: AtomicU64,
+    block_since: AtomicU64,
+    told: AtomicBool,
+}
+
+/// Why an HTTP/2 connection has stayed too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    /// A header block does not end.
+    Block,
+    /// There was no stream for a long time: a GOAWAY is due.
+    Idle,
+    /// It was told so, and stays.
+    Told,
+}
+
+impl Streams {
+    /// An HTTP/2 connection begins at `now`.
+    pub(crate) fn begin(&self, now: u64) {
+        self.idle_since.store(now.max(1), Relaxed);
+    }
+
+    /// A request begins.
+    pub(crate) fn opened(&self) {
+        if self.open.fetch_add(1, Relaxed) == 0 {
+            self.idle_since.store(0, Relaxed);
+        }
+    }
+
+    /// A request is over.
+    pub(crate) fn closed(&self, now: u64) {
+        if self.open.fetch_sub(1, Relaxed) == 1 {
+            self.idle_since.store(now.max(1), Relaxed);
+        }
+    }
+
+    fn block(&self, unfinished: bool, now: u64) {
+        if !unfinished {
+            self.block_since.store(0, Relaxed);
+        } else if self.block_since.load(Relaxed) == 0 {
+            self.block_since.store(now.max(1), Relaxed);
+        }
+    }
+
+    /// What is too late at `now`, given the time for a header block and the time without streams.
+    pub(crate) fn overdue(&self, now: u64, head: Duration, idle: Duration) -> Option<Overdue> {
+        let over = |since: &AtomicU64, limit: Duration| {
+            let since = since.load(Relaxed);
+            since != 0 && now.saturating_sub(since) > clock::nanos(limit)
+        };
+        if over(&self.block_since, head) {
+            return Some(Overdue::Block);
+        }
+        if over(&self.idle_since, idle + FAREWELL) {
+            return Some(Overdue::Told);
+        }
+        (over(&self.idle_since, idle) && !self.told.swap(true, Relaxed)).then_some(Overdue::Idle)
+    }
+}
+
+/// How far the end of a connection has come.
+#[derive(Debug)]
+enum End {
+    /// So much of a GOAWAY is left to be sent.
+    Saying(Vec<u8>),
+    /// It is sent; bytes are read and dropped.
+    Lingering(usize),
+}
+
+/// A connection's bytes, as long as they are worth it.
+#[derive(Debug)]
+pub(crate) struct Guarded<S> {
+    io: Io<S>,
+    accountant: Accountant,
+    state: Arc<ConnState>,
+    metrics: Arc<ListenerMetrics>,
+    end: Option<(End, Pin<Box<Sleep>>)>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
+    /// Guards `io`, whose header blocks have so many bytes at most.
+    pub(crate) fn new(
+        io: Io<S>,
+        header_bytes: usize,
+        state: Arc<ConnState>,
+        metrics: Arc<ListenerMetrics>,
+    ) -> Self {
+        state.streams.begin(clock::now());
+        Self {
+            io,
+            accountant: Accountant::new(header_bytes),
+            state,
+            metrics,
+            end: None,
+        }
+    }
+
+    fn breach(&mut self, breach: Breach) {
+        if self.end.is_some() {
+            return;
+        }
+        self.metrics.refused.inc(breach.reason);
+        tracing::debug!(reason = breach.reason, "connection ended: {}", breach.text);
+        // Within a frame that is half sent, a GOAWAY would be taken for part of it.
+        let words = if self.accountant.at_boundary() {
+            goaway(breach)
+        } else {
+            Vec::new()
+        };
+        self.end = Some((End::Saying(words), Box::pin(sleep(LINGER))));
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        if let Err(breach) = self.accountant.sent(bytes) {
+            self.breach(breach);
+        }
+    }
+
+    /// Brings the connection to its end; what comes out is the error that ends the parser too.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let over = || io::Error::new(io::ErrorKind::ConnectionAborted, "the guard ended it");
+        let Some((end, linger)) = &mut self.end else {
+            return Poll::Pending;
+        };
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(over());
+        }
+        loop {
+            match end {
+                End::Saying(words) if words.is_empty() => {
+                    if ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_err() {
+                        return Poll::Ready(over());
+                    }
+                    *end = End::Lingering(0);
+                }
+                End::Saying(words) => match ready!(Pin::new(&mut self.io).poll_write(cx, words)) {
+                    Ok(count) if count > 0 => drop(words.drain(..count)),
+                    _ => return Poll::Ready(over()),
+                },
+                End::Lingering(dropped) => {
+                    let mut waste = [0; 4096];
+                    let mut waste = ReadBuf::new(&mut waste);
+                    let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut waste));
+                    *dropped += waste.filled().len();
+                    if read.is_err() || waste.filled().is_empty() || *dropped > LINGER_BYTES {
+                        return Poll::Ready(over());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.end.is_none() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            let now: Nanos = clock::now();
+            match this.accountant.received(&buf.filled()[before..], now) {
+                Ok(()) => {
+                    let unfinished = this.accountant.in_block();
+                    this.state.streams.block(unfinished, now);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(breach) => {
+                    buf.set_filled(before);
+                    this.breach(breach);
+                }
+            }
+        }
+        this.poll_end(cx).map(Err)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.end.is_some() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let count = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.sent(&buf[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.end.is_some() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        let mut left = count;
+        for buf in bufs {
+            let taken = left.min(buf.len());
+            self.sent(&buf[..taken]);
+            left -= taken;
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.end.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
