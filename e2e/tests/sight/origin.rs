@@ -25,6 +25,9 @@ fn every_answer_of_the_proxys_own_says_so() {
         .replicas("babbles", &[babbles.address()])
         .replicas("slow", &[silent.address()])
         .replicas("faulty", &[echo.address()])
+        .document("Route", "refuses", "{service: refuses, rules: [{to: refuses}], accrual: {consecutiveFailures: off, successRate: off}}")
+        .document("Route", "resets", "{service: resets, rules: [{to: resets}], accrual: {consecutiveFailures: off, successRate: off}}")
+        .document("Route", "babbles", "{service: babbles, rules: [{to: babbles}], accrual: {consecutiveFailures: off, successRate: off}}")
         .document(
             "Route",
             "slow",
