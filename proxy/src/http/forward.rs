@@ -46,6 +46,11 @@ impl Hop {
         }
     }
 
+    /// Whether what the caller says of the hops before it counts.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
     /// The caller's address.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer

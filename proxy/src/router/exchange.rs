@@ -321,7 +321,7 @@ impl Drop for InFlight {
 impl Exchange {
     /// Checks the head, takes its context out of it, and finds its logical name.
     fn name(&mut self, parts: &mut Parts) -> Result<Rc<PathEntry>, Error> {
-        own::check(parts, self.listener.spec.limits.header_count)?;
+        own::check(&self.conn, parts, self.listener.spec.limits.header_count)?;
         own::misdirected(&self.conn, parts)?;
         self.context = hop::take(&self.conn, &self.listener, parts, self.started)?;
         self.identify(parts)

@@ -27,7 +27,7 @@ const MAX_HOPS: usize = 100;
 
 /// Refuses requests that run in circles and, of HTTP/2, what could be understood in two ways; of HTTP/1 the
 /// guard has let nothing through that could.
-pub(super) fn check(parts: &Parts, header_count: usize) -> Result<(), Error> {
+pub(super) fn check(conn: &Conn, parts: &Parts, header_count: usize) -> Result<(), Error> {
     if parts.headers.contains_key(VIA) {
         let hops: Vec<&[u8]> = parts
             .headers
@@ -44,6 +44,14 @@ pub(super) fn check(parts: &Parts, header_count: usize) -> Result<(), Error> {
     }
     if parts.version == Version::HTTP_2 {
         check_http2(parts, header_count)?;
+        // A proxy that ends TLS in front of this one says so, if it is one that we trust.
+        let encrypted = conn.secured.is_some() || conn.hop.is_trusted();
+        if parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS) && !encrypted {
+            return Err(Error::new(
+                Kind::Refused(400),
+                ":scheme is https, but the connection is not encrypted and the caller is none that this listener trusts",
+            ));
+        }
     }
     Ok(())
 }

@@ -322,7 +322,8 @@ mod tests {
                 "{fields:?}"
             );
         }
-        let bad: [(&[(&str, &[u8])], &str); 14] = [
+        type Row<'a> = (&'a [(&'a str, &'a [u8])], &'a str);
+        let bad: [Row<'_>; 14] = [
             (&[("host", b"other")], "host"),
             (&[("host", b"echo:81")], "host"),
             (&[("host", b"echo"), ("host", b"echo")], "host"),
