@@ -1,20 +1,10 @@
 //! `heddle explain`: why a request goes where it goes.
 
+use crate::admin;
 use crate::names::{self, Format, fail};
-use bytes::Bytes;
 use heddle_proxy::explain;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::Request;
-use hyper_util::rt::TokioIo;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
-use tokio::net::TcpStream;
-
-/// A running proxy must answer within this.
-const LIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// An explanation is at most so large.
-const LIVE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Explains where a request goes, step by step: the identifier that named it, the rule it met, each delegation with the
 /// dentry that fired, the split, and the endpoints.
@@ -100,23 +90,7 @@ fn offline(args: &Args) -> Result<String, String> {
 fn live(args: &Args, admin: &str) -> Result<String, String> {
     // What is wrong with the request is told without asking anybody.
     request(args)?;
-    let admin = admin
-        .strip_prefix("http://")
-        .unwrap_or(admin)
-        .trim_end_matches('/');
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
-    runtime.block_on(async {
-        tokio::time::timeout(LIVE_TIMEOUT, ask(admin, &target(args)))
-            .await
-            .unwrap_or_else(|_| {
-                Err(format!(
-                    "the proxy at {admin} has not answered within {LIVE_TIMEOUT:?}"
-                ))
-            })
-    })
+    admin::get(admin, &target(args))
 }
 
 /// `/explain` with the arguments as its parameters.
@@ -142,38 +116,6 @@ fn target(args: &Args) -> String {
         },
     );
     format!("/explain?{}", query.finish())
-}
-
-async fn ask(admin: &str, target: &str) -> Result<String, String> {
-    let hint = "is this the admin address of a running proxy?";
-    let stream = TcpStream::connect(admin)
-        .await
-        .map_err(|error| format!("cannot connect to {admin}: {error}; {hint}"))?;
-    let broken =
-        |error: hyper::Error| format!("the answer of {admin} is not HTTP: {error}; {hint}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
-    let driving = tokio::spawn(connection);
-    let request = Request::get(target)
-        .header("host", admin)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| format!("cannot ask {admin}: {error}"))?;
-    let response = sender.send_request(request).await.map_err(broken)?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), LIVE_BYTES)
-        .collect()
-        .await;
-    driving.abort();
-    let body = body
-        .map_err(|error| format!("the answer of {admin} breaks off: {error}"))?
-        .to_bytes();
-    let text = String::from_utf8_lossy(&body).into_owned();
-    match status.as_u16() {
-        200 => Ok(text),
-        404 => Err(format!("{admin} has no /explain; {hint}")),
-        status => Err(format!("{admin} answers {status}: {}", text.trim_end())),
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! `heddle`: the mesh's one binary. Each subcommand is a few lines over a library.
 
+mod admin;
 mod bind;
 mod check;
 mod demo;
 mod explain;
 mod names;
 mod proxy;
+mod routes;
 mod run;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,6 +39,10 @@ enum Command {
     Bind(bind::Args),
     /// Explain where a request goes, step by step
     Explain(explain::Args),
+    /// Print every name, its rules and where it leads now
+    Routes(routes::Args),
+    /// Watch a running proxy: services and replicas, live
+    Top(top::Args),
     /// A tour on real traffic: canary, slow replica, killed replica
     Demo(demo::DemoArgs),
 }
@@ -48,6 +55,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Bind(args) => bind::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Routes(args) => routes::run(args),
+        Command::Top(args) => top::run(args),
         Command::Demo(args) => demo::run(args),
     }
 }

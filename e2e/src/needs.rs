@@ -46,6 +46,8 @@ pub enum Need {
     GrpcGo,
     /// nginx.
     Nginx,
+    /// Chromium, which draws the dashboard.
+    Chromium,
 }
 
 impl Need {
@@ -80,6 +82,7 @@ impl Need {
             // Where Debian puts it is not in everybody's PATH.
             Self::Nginx if Path::new("/usr/sbin/nginx").exists() => "/usr/sbin/nginx".into(),
             Self::Nginx => "nginx".into(),
+            Self::Chromium => "chromium".into(),
             Self::Go | Self::GrpcGo => state.join("bin/clients-go"),
         }
     }
@@ -95,6 +98,7 @@ impl Need {
             Self::Curl | Self::Wrk | Self::H2load | Self::Nghttp | Self::Python | Self::Java => {
                 (&["--version"], 1)
             }
+            Self::Chromium => (&["--version"], 1),
             Self::Node | Self::Node24 => (&["--version"], 0),
             Self::Grpcio => (&["-c", "import grpc; print(grpc.__version__)"], 0),
             Self::OpentelemetryProto => (

@@ -239,7 +239,7 @@ impl Proxy {
     pub fn ask_admin(&self, target: &str) -> Message {
         let mut wire = Wire::connect(self.ports.admin);
         wire.send(format!(
-            "GET {target} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
+            "GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         ));
         wire.read_response()
     }
@@ -317,6 +317,6 @@ fn is_ready(admin: SocketAddr) -> bool {
     }
     let mut wire = Wire::connect(admin);
     wire.set_patience(Duration::from_secs(1));
-    wire.try_send("GET /ready HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")
+    wire.try_send("GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         && wire.try_read_head().is_ok_and(|head| head.status() == 200)
 }

@@ -5,13 +5,16 @@
 //! changes by `GET`, and `POST` is refused when a browser sends it from another site's page.
 
 mod answer;
+mod host;
 mod pages;
+mod stats;
 mod text;
 
 pub use pages::PAGES;
 
 use crate::explain::{self, Explanation};
 use crate::metrics::Metrics;
+use crate::routes::Routes;
 use crate::view::SetView;
 use heddle_core::config::ProxyConfig;
 use heddle_core::finding::Finding;
@@ -113,6 +116,18 @@ impl AdminState {
             &|id| self.proxy.cluster(id).map(Into::into),
             request,
         )
+    }
+
+    /// Every name that was seen or is written, and where it leads now.
+    fn routes(&self) -> Routes {
+        let config = self.proxy.config().config;
+        let namer = self.proxy.namer();
+        let services = self.metrics.services().into_iter();
+        let seen: Vec<_> = services
+            .map(|(listener, name, _)| (listener, name))
+            .collect();
+        let endpoints = |id: &Path| self.proxy.cluster(id).map(Into::into);
+        Routes::of(&config, &*namer, &endpoints, &seen)
     }
 }
 

@@ -182,7 +182,7 @@ pub fn explain(
     let (identification, consumed) = steps::identification(listener, request);
     let seen = request.to_target(&consume_path(request.target(), consumed))?;
     let mut explanation = Explanation {
-        request: format!("{} {}", request.method, request.uri),
+        request: request.to_string(),
         listener: listener.name.clone(),
         mode: mode_word(&listener.mode),
         namespace: listener.namespace.clone(),
@@ -236,7 +236,7 @@ pub fn listener<'c>(
         })
 }
 
-fn mode_word(mode: &Mode) -> &'static str {
+pub(crate) fn mode_word(mode: &Mode) -> &'static str {
     match mode {
         Mode::Outbound => "outbound",
         Mode::Inbound { .. } => "inbound",

@@ -131,6 +131,37 @@ impl Metrics {
         )
     }
 
+    /// Every listener that has a handle, with it, by name.
+    pub fn listeners(&self) -> Vec<(String, Arc<ListenerMetrics>)> {
+        let held = self.held();
+        let listeners = held.listeners.iter();
+        let mut all: Vec<_> = listeners
+            .map(|(name, handle)| (name.to_string(), Arc::clone(handle)))
+            .collect();
+        drop(held);
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Every logical name that has a handle: listener, name and handle, in this order.
+    pub fn services(&self) -> Vec<(String, String, Arc<ServiceMetrics>)> {
+        let held = self.held();
+        let services = held.services.iter();
+        let mut all: Vec<_> = services
+            .map(|((listener, name), slot)| {
+                (listener.to_string(), name.to_string(), slot.handle.clone())
+            })
+            .collect();
+        drop(held);
+        all.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        all
+    }
+
+    /// The handle of a replica set that has one, by the text of its bound id.
+    pub fn known_set(&self, id: &str) -> Option<Arc<SetMetrics>> {
+        self.held().sets.get(id).map(|slot| slot.handle.clone())
+    }
+
     /// The handle of a replica set, by the text of its bound id.
     pub fn replica_set(&self, id: &str) -> Arc<SetMetrics> {
         let mut held = self.held();

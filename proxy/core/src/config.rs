@@ -27,6 +27,9 @@ pub use tls::{ClientAuth, KeyPair, ListenerTls, TlsFile, TlsScope, TlsVersion, U
 pub struct ProxyConfig {
     /// Address of the admin HTTP server; port 0 takes a free one.
     pub admin: SocketAddr,
+    /// Names, beside `localhost`, under which the admin server may be asked, lower case and without a port. Addresses
+    /// always may: a page that re-points its own name at this host (DNS rebinding) cannot send one as `Host`.
+    pub admin_hosts: Vec<String>,
     /// Namespace of callers on this host; listeners inherit it.
     pub namespace: String,
     /// Where this proxy runs, for preferring near endpoints.

@@ -1,8 +1,9 @@
 //! Which page answers which request.
 
 use super::answer::{self, Answer};
-use super::{AdminState, text};
+use super::{AdminState, host, stats, text};
 use crate::explain;
+use heddle_core::name::Path;
 use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode};
 use std::borrow::Cow;
@@ -25,7 +26,19 @@ const fn page(path: &'static str, method: &'static str, what: &'static str) -> P
 
 /// Every page there is.
 pub const PAGES: &[Page] = &[
-    page("/", "GET", "this list"),
+    page("/", "GET", "the dashboard"),
+    page("/app.js", "GET", "the dashboard's script"),
+    page("/app.css", "GET", "the dashboard's style"),
+    page(
+        "/stats.json",
+        "GET",
+        "what the dashboard and `heddle top` show: counters, latencies, replicas, findings",
+    ),
+    page(
+        "/routes",
+        "GET",
+        "every logical name, its rules, and where it binds now; ?format=json",
+    ),
     page(
         "/ready",
         "GET",
@@ -50,8 +63,8 @@ pub const PAGES: &[Page] = &[
     page(
         "/explain",
         "GET",
-        "why a request goes where it goes: ?url=http://accounts/x with method=, header=name:value (repeatable), \
-         dtab=, listener=, format=json",
+        "why a request goes where it goes: ?url=http://accounts/x or ?path=/svc/accounts, with method=, \
+         header=name:value (repeatable), dtab=, listener=, format=json",
     ),
     page(
         "/drain",
@@ -64,6 +77,9 @@ pub const PAGES: &[Page] = &[
 type Parameters<'r> = Vec<(Cow<'r, str>, Cow<'r, str>)>;
 
 pub(super) fn answer<B>(state: &AdminState, request: &Request<B>) -> Answer {
+    if let Err(reason) = host::check(request, || state.proxy.config().config.admin_hosts.clone()) {
+        return answer::text(StatusCode::MISDIRECTED_REQUEST, reason);
+    }
     let path = request.uri().path();
     let Some(page) = PAGES.iter().find(|page| page.path == path) else {
         return answer::text(
@@ -86,7 +102,17 @@ pub(super) fn answer<B>(state: &AdminState, request: &Request<B>) -> Answer {
     let parameters: Parameters<'_> = form_urlencoded::parse(query.as_bytes()).collect();
     let json = wants_json(&parameters, request.headers());
     match path {
-        "/" => answer::of(StatusCode::OK, answer::HTML, index(state)),
+        "/" => answer::dashboard(answer::HTML, include_str!("page/index.html")),
+        "/app.js" => answer::dashboard(answer::SCRIPT, include_str!("page/app.js")),
+        "/app.css" => answer::dashboard(answer::STYLE, include_str!("page/app.css")),
+        "/stats.json" => answer::compact(&stats::stats(state)),
+        "/routes" => {
+            let routes = state.routes();
+            match json {
+                true => answer::json(&routes.to_json()),
+                false => answer::text(StatusCode::OK, routes.to_text()),
+            }
+        }
         "/ready" => match state.proxy.ready() {
             Ok(()) => answer::text(StatusCode::OK, "ready"),
             Err(reason) => answer::text(StatusCode::SERVICE_UNAVAILABLE, reason),
@@ -128,33 +154,6 @@ fn list() -> String {
     })
 }
 
-fn index(state: &AdminState) -> String {
-    let rows = PAGES.iter().fold(String::new(), |mut rows, page| {
-        let Page { path, method, what } = page;
-        let name = match *method {
-            "GET" => format!("<a href=\"{path}\">{path}</a>"),
-            _ => format!("{method} {path}"),
-        };
-        let _ = writeln!(rows, "<tr><td><code>{name}</code><td>{what}");
-        rows
-    });
-    let ready = state
-        .proxy
-        .ready()
-        .map_or_else(|reason| reason, |()| "ready".to_owned());
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>heddle proxy</title>\n\
-         <h1>heddle proxy</h1>\n<p>{}</p>\n<table>\n{rows}</table>\n",
-        escaped(&ready)
-    )
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
 fn explained(state: &AdminState, parameters: &Parameters<'_>, json: bool) -> Answer {
     let bad = |reason: String| answer::text(StatusCode::BAD_REQUEST, reason);
     let request = match asked(parameters) {
@@ -180,7 +179,9 @@ fn asked(parameters: &Parameters<'_>) -> Result<explain::Request, String> {
             (value, None) => Ok(value),
         }
     };
-    let known = ["url", "method", "header", "dtab", "listener", "format"];
+    let known = [
+        "url", "path", "method", "header", "dtab", "listener", "format",
+    ];
     if let Some((name, _)) = parameters
         .iter()
         .find(|(name, _)| !known.contains(&name.as_ref()))
@@ -190,7 +191,9 @@ fn asked(parameters: &Parameters<'_>) -> Result<explain::Request, String> {
             known.join(", ")
         ));
     }
+    let name = one("path")?;
     let url = one("url")?
+        .or(name.map(|_| "/"))
         .ok_or("/explain needs the request's url=, such as /explain?url=http://accounts/path")?;
     let mut request = explain::Request::new(one("method")?.unwrap_or("GET"), url)?;
     for (_, header) in parameters.iter().filter(|(name, _)| name == "header") {
@@ -198,6 +201,11 @@ fn asked(parameters: &Parameters<'_>) -> Result<explain::Request, String> {
     }
     if let Some(dtab) = one("dtab")? {
         request.set_dtab(dtab)?;
+    }
+    if let Some(name) = name {
+        let parsed =
+            Path::parse(name).map_err(|error| format!("{name:?} is not a path: {error}"))?;
+        request.name = Some(parsed);
     }
     request.listener = one("listener")?.map(ToOwned::to_owned);
     Ok(request)

@@ -145,7 +145,7 @@ impl Server {
     /// Status, head and body of the answer.
     async fn ask(&self, method: &str, target: &str, headers: &str) -> (u16, String, String) {
         let request = format!(
-            "{method} {target} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n{headers}\r\n"
+            "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
         );
         let answer = exchange(self.address, &request).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -165,7 +165,7 @@ async fn each_page_answers_as_it_should() {
             "",
             200,
             "content-type: text/html",
-            "<a href=\"/clusters\">",
+            "<a href=\"clusters\">",
         ),
         (
             "GET",

@@ -3,6 +3,7 @@
 use heddle_core::identify::RequestView;
 use heddle_core::name::Dtab;
 use http::Uri;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A request as someone describes it: a method, a URL, headers, and where it arrives.
@@ -12,10 +13,21 @@ pub struct Request {
     pub listener: Option<String>,
     /// Address of the caller; loopback unless set.
     pub peer: IpAddr,
+    /// The logical name or other path, when identification is to be left out.
+    pub name: Option<heddle_core::name::Path>,
     pub(super) method: String,
     pub(super) uri: Uri,
     pub(super) headers: Vec<(String, String)>,
     pub(super) dtab: Option<Dtab>,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "name {name}"),
+            None => write!(f, "{} {}", self.method, self.uri),
+        }
+    }
 }
 
 impl Request {
@@ -49,6 +61,7 @@ impl Request {
         Ok(Self {
             listener: None,
             peer: Ipv4Addr::LOCALHOST.into(),
+            name: None,
             method: method.to_owned(),
             uri,
             headers: Vec::new(),

@@ -21,6 +21,11 @@ pub(super) fn identification(listener: &Listener, request: &Request) -> (Identif
         passed: Vec::new(),
         refused: false,
     };
+    if let Some(name) = &request.name {
+        made.by = Some("the name that was asked for".to_owned());
+        made.name = Some(name.clone());
+        return (made, 0);
+    }
     if let Mode::Inbound { .. } = listener.mode {
         made.by = Some("the listener's name, since all requests go to its `forwardTo`".to_owned());
         made.name = Path::from_elements(["svc", &listener.name]);

@@ -50,6 +50,11 @@ impl Latency {
         self.0.sum.fetch_add(nanos, Ordering::Relaxed);
     }
 
+    /// How many were counted in each bucket: one for each of [`BUCKETS`], not cumulated, and one beyond all.
+    pub fn counts(&self) -> [u64; BUCKETS.len() + 1] {
+        std::array::from_fn(|bucket| self.0.buckets[bucket].load(Ordering::Relaxed))
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.0

@@ -71,6 +71,12 @@ impl ServiceMetrics {
         self.duration.observe_nanos(nanos);
     }
 
+    /// gRPC calls by the name of their status, as far as any were counted.
+    pub fn grpc_codes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counted = CODES.into_iter().zip(&self.grpc.codes);
+        counted.filter_map(|(name, code)| Some((name, code.get()?.get())))
+    }
+
     /// Counts the `grpc-status` of an answered request; an unknown code counts as `UNKNOWN`.
     #[inline]
     pub fn grpc_status(&self, code: u32) {

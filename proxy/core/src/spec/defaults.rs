@@ -62,6 +62,7 @@ pub(super) fn config(source: &dyn Source) -> ProxyConfig {
     let namespace = namespace(source);
     ProxyConfig {
         admin: loopback(ADMIN_PORT),
+        admin_hosts: Vec::new(),
         listeners: vec![Arc::new(outbound(&namespace, false))],
         namespace,
         locality: Locality::default(),

@@ -50,10 +50,12 @@ pub(super) fn decode(
     report: &mut Report,
 ) -> Main {
     let mut main = Main::default();
-    if let Some(node) = root
-        .child("admin", &table::ADMIN)
-        .and_then(|admin| admin.get("listen"))
-    {
+    let admin = root.child("admin", &table::ADMIN);
+    if let Some(admin) = admin {
+        let hosts = admin.items("hosts").iter().filter_map(Node::text);
+        config.admin_hosts = hosts.map(str::to_ascii_lowercase).collect();
+    }
+    if let Some(node) = admin.and_then(|admin| admin.get("listen")) {
         main.admin = node
             .text()
             .and_then(|text| format::address(text).ok())

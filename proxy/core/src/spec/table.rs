@@ -170,12 +170,23 @@ static RULES: Shape = Shape::Choice(&[Shape::Text(&format::FILE), Shape::Documen
 pub(super) static ADMIN: Object = object(
     "admin server",
     "The admin HTTP server.",
-    &[optional(
-        "listen",
-        Shape::Text(&format::ADDRESS),
-        "127.0.0.1:9990",
-        "The address to listen on. Loopback by default, since whoever reaches it can drain the proxy; port 0 takes a free one.",
-    )],
+    &[
+        optional(
+            "listen",
+            Shape::Text(&format::ADDRESS),
+            "127.0.0.1:9990",
+            "The address to listen on. Loopback by default, since whoever reaches it can drain the proxy; port 0 takes a free one.",
+        ),
+        optional(
+            "hosts",
+            Shape::List {
+                of: &Shape::Text(&format::OBJECT_NAME),
+                min: 0,
+            },
+            "[]",
+            "Names that its callers may use in `Host`, without a port. Addresses and `localhost` always may; other names are refused, so that no web page reaches it by pointing its own name here.",
+        ),
+    ],
 );
 
 pub(super) static LOCALITY: Object = object(

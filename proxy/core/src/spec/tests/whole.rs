@@ -77,6 +77,7 @@ fn values_of_the_proxy_arrive() {
     let config = whole();
     let seconds = Duration::from_secs;
     assert_eq!(config.admin.port(), 9991);
+    assert_eq!(config.admin_hosts, ["proxy.bank"]);
     assert_eq!(
         (config.namespace.as_str(), config.workers, config.drain),
         ("bank", Some(3), seconds(5))

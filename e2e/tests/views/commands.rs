@@ -1,0 +1,144 @@
+//! `heddle top` and `heddle routes`.
+
+use crate::support::{ACCOUNTS, stage};
+use heddle_e2e::binary::heddle;
+use heddle_e2e::process::{run, succeed};
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[test]
+fn top_once_fits_eighty_columns() {
+    let stage = stage();
+    let admin = stage.proxy.admin().to_string();
+    for (view, words) in [
+        (
+            "services",
+            ["REQ/S", "/svc/accounts", "100%", "/svc/ledger"],
+        ),
+        ("replicas", ["STATUS", "static/ledger", "open", "FAILURES"]),
+    ] {
+        let mut command = Command::new(heddle());
+        command.args(["top", "--once", "--interval", "200ms", "--admin", &admin]);
+        command.args(["--view", view]).env("COLUMNS", "80");
+        let text = succeed(&mut command, LIMIT);
+        for word in words {
+            assert!(text.contains(word), "{word}:\n{text}");
+        }
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "too wide: {line}");
+        }
+    }
+}
+
+#[test]
+fn nobody_at_the_address_is_told() {
+    for subcommand in ["top", "routes"] {
+        let mut command = Command::new(heddle());
+        command.args([subcommand, "--admin", "127.0.0.1:1"]);
+        let finished = run(&mut command, LIMIT);
+        assert_eq!(finished.code, Some(1), "{subcommand}");
+        assert!(
+            finished.stderr.contains("cannot connect to 127.0.0.1:1"),
+            "{}",
+            finished.stderr
+        );
+    }
+}
+
+#[test]
+fn routes_shows_rules_shares_and_where_they_lead() {
+    let stage = stage();
+    let admin = stage.proxy.admin().to_string();
+    let table = |arguments: &[&str]| {
+        let mut command = Command::new(heddle());
+        succeed(command.arg("routes").args(arguments), LIMIT)
+    };
+    let live = table(&["--admin", &admin]);
+    let file = stage.proxy.folder().join("heddle.yaml");
+    let written = table(&["-c", file.to_str().expect("the path is text")]);
+    for text in [&live, &written] {
+        for word in [
+            "/svc/accounts",
+            "header x-stage is \"v2\"",
+            "75 %",
+            "/#/static/accounts-v1",
+            "1/1",
+        ] {
+            assert!(text.contains(word), "{word}:\n{text}");
+        }
+    }
+    assert!(live.contains("/svc/nobody"), "what was asked for:\n{live}");
+    assert!(!written.contains("/svc/nobody"), "{written}");
+    let json = table(&["--admin", &admin, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let names = json["names"].as_array().expect("a list");
+    let accounts = names.iter().find(|name| name["name"] == "/svc/accounts");
+    let accounts = accounts.expect("it was asked for");
+    assert_eq!(accounts["seen"], true);
+    assert_eq!(accounts["rules"][1]["to"][0]["share"], 0.75);
+}
+
+/// Runs `heddle top` in a pseudo-terminal, types, and says what the terminal's modes were before and after.
+const TERMINAL: &str = r#"
+import os, pty, select, struct, sys, termios, fcntl, time
+binary, admin = sys.argv[1:3]
+master, slave = pty.openpty()
+fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+before = termios.tcgetattr(slave)
+child = os.fork()
+if child == 0:
+    os.login_tty(slave) if hasattr(os, "login_tty") else (os.setsid(), fcntl.ioctl(slave, termios.TIOCSCTTY, 0), [os.dup2(slave, n) for n in (0, 1, 2)])
+    os.environ["TERM"] = "xterm"
+    os.execv(binary, [binary, "top", "--admin", admin, "--interval", "200ms"])
+seen = b""
+def until(word):
+    global seen
+    end = time.monotonic() + 20
+    while word not in seen:
+        if time.monotonic() > end:
+            sys.exit("no %r in %r" % (word, seen))
+        if select.select([master], [], [], 0.1)[0]:
+            seen += os.read(master, 65536)
+until(b"/svc/accounts")
+until(b"REQ/Sv")
+os.write(master, b"\x1b[C")
+until(b"SUCCESSv")
+os.write(master, b"\t")
+until(b"STATUSv")
+fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+until(b"REQUESTS")
+if sys.argv[3] == "q":
+    os.write(master, b"q")
+else:
+    os.kill(child, 15)
+until(b"\x1b[?1049l")
+end = time.monotonic() + 20
+while True:
+    pid, status = os.waitpid(child, os.WNOHANG)
+    if pid:
+        break
+    if time.monotonic() > end:
+        os.kill(child, 9)
+        sys.exit("it does not end")
+    time.sleep(0.02)
+if status != 0 or termios.tcgetattr(slave) != before:
+    sys.exit("status %r, modes %r, were %r" % (status, termios.tcgetattr(slave), before))
+print("restored")
+"#;
+
+#[test]
+fn the_live_screen_sorts_resizes_and_restores_the_terminal() {
+    let stage = stage();
+    assert!(ACCOUNTS > 0);
+    let admin = stage.proxy.admin().to_string();
+    for way in ["q", "term"] {
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", TERMINAL])
+            .arg(heddle())
+            .args([&admin, way]);
+        assert_eq!(succeed(&mut command, LIMIT * 3).trim(), "restored");
+    }
+}
