@@ -175,7 +175,8 @@ async fn show(
     interval: Duration,
 ) -> std::io::Result<()> {
     let (sender, mut events) = mpsc::channel(KEYS);
-    let reading_keys = std::thread::spawn(move || keys(&sender));
+    // Nobody waits for this thread: on a terminal that is gone it may never come back from reading.
+    std::thread::spawn(move || keys(&sender));
     let (mut term, mut hup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::hangup())?,
@@ -209,9 +210,6 @@ async fn show(
             _ = int.recv() => break,
         }
     }
-    drop(events);
-    // It sees that nobody wants its keys within one poll; it cannot panic.
-    drop(reading_keys.join());
     Ok(())
 }
 

@@ -34,6 +34,9 @@ fn the_script_fills_the_page_without_an_error() {
         .filter(|line| line.contains("CONSOLE") || line.contains("Refused to"));
     assert_eq!(complaints.collect::<Vec<_>>(), Vec::<&str>::new());
     let page = &finished.stdout;
+    for slip in ["[object", "undefined", "NaN"] {
+        assert!(!page.contains(slip), "{slip} is in the page:\n{page}");
+    }
     for text in [
         "/svc/accounts",
         "/svc/ledger",

@@ -93,6 +93,11 @@ if child == 0:
     os.environ["TERM"] = "xterm"
     os.execv(binary, [binary, "top", "--admin", admin, "--interval", "200ms"])
 seen = b""
+def redraw(rows, columns):
+    # Only cells that changed are drawn, except after a change of size.
+    global seen
+    seen = b""
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 def until(word):
     global seen
     end = time.monotonic() + 20
@@ -104,10 +109,11 @@ def until(word):
 until(b"/svc/accounts")
 until(b"REQ/Sv")
 os.write(master, b"\x1b[C")
+redraw(25, 80)
 until(b"SUCCESSv")
 os.write(master, b"\t")
-until(b"STATUSv")
-fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+redraw(30, 120)
+until(b"ENDPOINT^")
 until(b"REQUESTS")
 if sys.argv[3] == "q":
     os.write(master, b"q")

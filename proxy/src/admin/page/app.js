@@ -22,11 +22,11 @@ function el(tag, attributes, ...children) {
     if (name === "on") made.addEventListener(value[0], value[1]);
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined).map(String2Node));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined).map(String2Node));
   return made;
 }
 const String2Node = (child) => (child instanceof Node ? child : document.createTextNode(String(child)));
-const fill = (place, ...children) => place.replaceChildren(...children.flat().map(String2Node));
+const fill = (place, ...children) => place.replaceChildren(...children.flat(Infinity).map(String2Node));
 
 // ---- figures
 
@@ -332,8 +332,8 @@ function explained(x) {
   fact("dtab", el("code", {}, x.dtab || "empty"));
   if (x.route) {
     fact("route", x.route.document ?? "", x.route.policy ? `: ${x.route.policy}` : "");
-    for (const r of x.route.rules) fact(`rule ${r.number}`, el("span", { class: r.matched ? "good" : "by" }, r.matched ? "matches: " : "does not match: "), r.why);
-    if (x.route.sticky) fact("sticky", `by ${x.route.sticky.by}`, x.route.sticky.key ? `, key ${x.route.sticky.key}` : ", the request has no such key: chance decides");
+    for (const r of x.route.rules) fact(`rule ${r.rule}`, el("span", { class: r.matched ? "good" : "by" }, r.matched ? "matches: " : "does not match: "), r.why);
+    if (x.route.sticky) fact("sticky", `by ${x.route.sticky.by}`, x.route.sticky.key !== null ? `, key ${x.route.sticky.key}` : ", the request has no such key: chance decides");
   } else if (!x.answer) fact("route", "none: the name goes to the dtab as it is");
   for (const f of x.faults) fact("fault", el("span", { class: "warn" }, f));
   if (x.forwardedPath) fact("forwards", "as ", el("code", {}, x.forwardedPath));
