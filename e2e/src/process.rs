@@ -82,8 +82,17 @@ impl Running {
     ///
     /// When it cannot be started.
     pub fn start(command: &mut Command) -> Self {
+        Self::with_input(command, Stdio::null())
+    }
+
+    /// Starts a program with this standard input and captures what it says.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn with_input(command: &mut Command, input: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 /// Bytes read before the protocol is known; one read usually brings the whole first request.
@@ -28,17 +28,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections handed from one worker to another when it has so many more, and a quarter more.
 const UNEVEN: usize = 2;
 
-/// Starts accepting on a socket.
+/// Starts accepting on a socket, until what it returns is dropped.
 pub(crate) fn start(
     worker: &Rc<Worker>,
     state: Rc<ListenerState>,
     socket: std::net::TcpListener,
-) -> io::Result<AbortHandle> {
+) -> io::Result<oneshot::Sender<()>> {
     let listener = TcpListener::from_std(socket)?;
     let worker = worker.clone();
-    let task = tokio::task::spawn_local(async move {
+    let (stop, mut stopped) = oneshot::channel();
+    tokio::task::spawn_local(async move {
+        let _accepting = worker.accepting();
         loop {
-            match listener.accept().await {
+            // In this order: what has been queued is taken before the socket closes, since closing
+            // resets it.
+            let next = tokio::select! {
+                biased;
+                next = listener.accept() => next,
+                _ = &mut stopped => break,
+            };
+            match next {
                 Ok((stream, peer)) => accepted(&worker, &state, stream, peer),
                 Err(error) => {
                     tracing::warn!(listener = state.name, %error, "accept failed");
@@ -48,7 +57,7 @@ pub(crate) fn start(
             }
         }
     });
-    Ok(task.abort_handle())
+    Ok(stop)
 }
 
 fn accepted(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: TcpStream, peer: SocketAddr) {
@@ -87,7 +96,8 @@ fn accepted(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: TcpStream, p
 /// connections by hash, and long-lived ones can pile up on one core.
 fn less_busy(worker: &Worker) -> Option<usize> {
     let counts = &worker.shared.connections;
-    if counts.len() < 2 {
+    // While draining, a worker that has told that it is idle would close what it is handed.
+    if counts.len() < 2 || worker.shared.draining.load(Relaxed) {
         return None;
     }
     let own = counts[worker.id].load(Relaxed);
@@ -123,7 +133,7 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
         serial: false,
         interim: OnceCell::new(),
     };
-    let (send, receive) = tokio::sync::oneshot::channel();
+    let (send, receive) = oneshot::channel();
     let task = tokio::task::spawn_local(async move {
         let _registered = receive.await;
         match tls {

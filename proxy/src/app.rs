@@ -1,17 +1,19 @@
 //! The data plane as a whole: starting it, changing its configuration, draining it.
 
 use crate::discovery::{Addr, Discovery};
+use crate::handover::Inherited;
 use crate::hold::Hold;
 use crate::metrics::Metrics;
 use crate::shared::{Running, RunningListener, Shared};
 use crate::view::{EndpointView, SetView};
-use crate::worker::{self, COMMANDS, Command};
+use crate::worker::{self, COMMANDS, Command, drain_window};
 use heddle_core::config::{Mode, ProxyConfig, UpstreamProtocol};
 use heddle_core::status::Status;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -30,8 +32,8 @@ pub struct App {
     shared: Arc<Shared>,
     workers: Vec<mpsc::Sender<Command>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Bound addresses by listener: as configured, and as it is.
-    bound: Mutex<BTreeMap<String, (SocketAddr, SocketAddr)>>,
+    /// What is listened on, by listener.
+    bound: Mutex<BTreeMap<String, Held>>,
     applying: Mutex<()>,
 }
 
@@ -93,17 +95,22 @@ impl App {
     ///
     /// # Errors
     /// When an address cannot be bound or a thread cannot be started; nothing is left running.
-    pub fn start(
+    pub(crate) fn start(
         config: Arc<ProxyConfig>,
         discovery: Arc<Discovery>,
         metrics: Arc<Metrics>,
         hold: Arc<Hold>,
+        inherited: &Inherited,
     ) -> Result<Arc<Self>, AppError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let count = config.workers.unwrap_or(cores).max(1);
         let mut sockets = Vec::new();
         for listener in &config.listeners {
-            sockets.push(bind(&listener.name, listener.listen, count)?);
+            let taken = inherited.take(&listener.name, listener.listen);
+            sockets.push(match Bound::inherited(listener, taken, count) {
+                Some(bound) => bound,
+                None => bind(&listener.name, listener.listen, count)?,
+            });
         }
         discovery.configure(&config);
         let shared = Shared::new(config, count, discovery, metrics, hold);
@@ -143,16 +150,20 @@ impl App {
         tracing::info!(listener = sockets.listener, address = %sockets.actual, "listening");
         lock(&self.bound).insert(
             sockets.listener.clone(),
-            (sockets.configured, sockets.actual),
+            Held {
+                configured: sockets.configured,
+                actual: sockets.actual,
+                sockets: sockets.sockets.iter().flat_map(duplicate).collect(),
+            },
         );
-        for (worker, socket) in self.workers.iter().zip(sockets.sockets) {
-            self.command(
-                worker,
-                Command::Listen {
-                    listener: Arc::<RunningListener>::clone(listener),
-                    socket,
-                },
-            );
+        // One each, or several where another process had more workers.
+        let mut shares: Vec<_> = self.workers.iter().map(|_| Vec::new()).collect();
+        for (index, socket) in sockets.sockets.into_iter().enumerate() {
+            shares[index % self.workers.len()].push(socket);
+        }
+        for (worker, sockets) in self.workers.iter().zip(shares) {
+            let listener = Arc::<RunningListener>::clone(listener);
+            self.command(worker, Command::Listen { listener, sockets });
         }
     }
 
@@ -176,12 +187,15 @@ impl App {
     /// When a new address cannot be bound.
     pub fn apply(&self, config: Arc<ProxyConfig>) -> Result<u64, AppError> {
         let _one_at_a_time = lock(&self.applying);
-        let known = lock(&self.bound).clone();
+        let known: BTreeMap<String, SocketAddr> = lock(&self.bound)
+            .iter()
+            .map(|(name, held)| (name.clone(), held.configured))
+            .collect();
         let mut added = Vec::new();
         for listener in &config.listeners {
             let same = known
                 .get(&listener.name)
-                .is_some_and(|(configured, _)| *configured == listener.listen);
+                .is_some_and(|configured| *configured == listener.listen);
             if !same {
                 added.push(bind(&listener.name, listener.listen, self.workers.len())?);
             }
@@ -230,7 +244,7 @@ impl App {
     pub fn bound(&self) -> BTreeMap<String, SocketAddr> {
         lock(&self.bound)
             .iter()
-            .map(|(name, (_, actual))| (name.clone(), *actual))
+            .map(|(name, held)| (name.clone(), held.actual))
             .collect()
     }
 
@@ -274,17 +288,67 @@ impl App {
         }
     }
 
-    /// Stops accepting, lets what is in flight finish within the configured time, and ends the workers.
+    /// Every listening socket by its listener, for a process that takes over.
+    pub(crate) fn sockets(&self) -> Vec<(String, OwnedFd)> {
+        let bound = lock(&self.bound);
+        let sockets = bound.iter().flat_map(|(name, held)| {
+            let copies = held.sockets.iter().flat_map(duplicate);
+            copies.map(|socket| (name.clone(), OwnedFd::from(socket)))
+        });
+        sockets.collect()
+    }
+
+    /// Whether every worker answers within `limit`.
+    pub(crate) async fn workers_answer(&self, limit: Duration) -> bool {
+        let answers = async {
+            let mut alive = Vec::new();
+            for worker in &self.workers {
+                let (answer, answered) = oneshot::channel();
+                if worker.send(Command::Ping(answer)).await.is_err() {
+                    return false;
+                }
+                alive.push(answered);
+            }
+            for answered in alive {
+                if answered.await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(limit, answers).await.unwrap_or(false)
+    }
+
+    /// Ends as [`drain`](Self::drain) does; another process accepts on the same sockets already.
+    pub(crate) async fn drain_handed_over(&self) {
+        self.end(true).await;
+    }
+
+    /// Lets what is in flight finish within the configured time, and ends the workers. New
+    /// connections are taken until none is left or the drain window is over.
     pub async fn drain(&self) {
+        self.end(false).await;
+    }
+
+    async fn end(&self, handed_over: bool) {
         if self.shared.draining.swap(true, Ordering::Relaxed) {
             return;
         }
         let limit = self.shared.running.load().config.drain;
+        // The workers have copies, and close them when they have taken what is queued.
+        for held in lock(&self.bound).values_mut() {
+            held.sockets.clear();
+        }
         tracing::info!(seconds = limit.as_secs_f64(), "draining");
         let mut idle = Vec::new();
         for worker in &self.workers {
             let (done, idle_now) = oneshot::channel();
-            if worker.send(Command::Drain(done)).await.is_ok() {
+            let drain = Command::Drain {
+                handed_over,
+                window: drain_window(limit),
+                done,
+            };
+            if worker.send(drain).await.is_ok() {
                 idle.push(idle_now);
             }
         }
@@ -386,12 +450,52 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A listener's sockets as they are kept to be handed over.
+#[derive(Debug)]
+struct Held {
+    configured: SocketAddr,
+    actual: SocketAddr,
+    sockets: Vec<TcpListener>,
+}
+
+/// Another descriptor of the same socket; without one, it cannot be handed over, and is bound anew.
+fn duplicate(socket: &TcpListener) -> Option<TcpListener> {
+    socket
+        .try_clone()
+        .inspect_err(|error| tracing::warn!(%error, "a listening socket cannot be duplicated"))
+        .ok()
+}
+
 /// One listener's sockets, one per worker.
 struct Bound {
     listener: String,
     configured: SocketAddr,
     actual: SocketAddr,
     sockets: Vec<TcpListener>,
+}
+
+impl Bound {
+    /// Sockets of another process: each worker has at least one, shared when they are too few.
+    fn inherited(
+        listener: &heddle_core::config::Listener,
+        mut sockets: Vec<TcpListener>,
+        count: usize,
+    ) -> Option<Self> {
+        let actual = sockets.first()?.local_addr().ok()?;
+        let given = sockets.len();
+        for index in given..count {
+            sockets.extend(duplicate(&sockets[index % given]));
+        }
+        for socket in &sockets {
+            socket.set_nonblocking(true).ok()?;
+        }
+        Some(Self {
+            listener: listener.name.clone(),
+            configured: listener.listen,
+            actual,
+            sockets,
+        })
+    }
 }
 
 /// Binds one socket per worker. `SO_REUSEPORT` would let a second instance bind the same port in

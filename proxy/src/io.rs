@@ -53,15 +53,18 @@ pub(crate) struct ConnState {
 }
 
 /// What the worker asks of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Order {
     /// Nothing.
     Go = 0,
-    /// Finish what is in flight, then close.
+    /// Say with the next answer that this connection ends (`connection: close`, `GOAWAY`). Until
+    /// then it stays: a request may be on its way already (RFC 9112 section 9.6).
     Drain = 1,
+    /// Finish what is in flight, then close; what is idle closes now.
+    Finish = 2,
     /// Close now.
-    Close = 2,
+    Close = 3,
 }
 
 impl ConnState {
@@ -83,9 +86,9 @@ impl ConnState {
         })
     }
 
-    /// Asks the connection's task for `order`.
+    /// Asks the connection's task for `order`; a stronger one that was given before stays.
     pub(crate) fn order(&self, order: Order) {
-        self.order.store(order as u8, Relaxed);
+        self.order.fetch_max(order as u8, Relaxed);
         self.wake();
     }
 
@@ -97,6 +100,11 @@ impl ConnState {
     /// The worker's coarse clock.
     pub(crate) fn now(&self) -> u64 {
         self.tick.load(Relaxed)
+    }
+
+    /// Whether a task takes orders: not while the protocol is still being told.
+    pub(crate) fn is_served(&self) -> bool {
+        lock(&self.wake).is_some()
     }
 
     /// Has the connection's task look at what was asked of it.
@@ -112,6 +120,7 @@ impl ConnState {
         match self.order.load(Relaxed) {
             0 => Order::Go,
             1 => Order::Drain,
+            2 => Order::Finish,
             _ => Order::Close,
         }
     }

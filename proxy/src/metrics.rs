@@ -19,7 +19,7 @@ mod tests;
 pub use family::{Counter, Described, Gauge, OVERFLOW, Reasons};
 pub use latency::{BUCKETS, Latency};
 pub use listener::ListenerMetrics;
-pub use process::{CacheMetrics, CachesMetrics, ConfigMetrics, DiscoveryMetrics};
+pub use process::{CacheMetrics, CachesMetrics, ConfigMetrics, DiscoveryMetrics, HandoverMetrics};
 pub use service::ServiceMetrics;
 pub use set::SetMetrics;
 pub use sight::SightMetrics;
@@ -186,6 +186,11 @@ impl Metrics {
     /// Counts what a bound of the whole proxy refused.
     pub fn refused(&self, reason: &'static str) {
         self.process.refused.inc(reason);
+    }
+
+    /// Handles of restarts.
+    pub fn handovers(&self) -> &HandoverMetrics {
+        &self.process.handovers
     }
 
     /// The running configuration.

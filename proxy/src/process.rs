@@ -6,8 +6,10 @@
 use crate::admin::{self, AdminState, ConfigView, Refused, Running};
 use crate::app::App;
 use crate::discovery::Discovery;
+use crate::handover::{ADMIN, Inherited, Successor};
 pub use crate::hold::Hold;
 use crate::metrics::Metrics;
+use crate::notify;
 use crate::reload::{Refusal, Watcher};
 use crate::view::SetView;
 use heddle_core::config::ProxyConfig;
@@ -16,11 +18,12 @@ use heddle_core::name::{Namer, Path};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -69,9 +72,29 @@ impl Options {
 /// # Errors
 /// Says why it could not start, in words for the terminal.
 pub fn run(options: &Options) -> Result<(), String> {
+    let mut inherited = Inherited::from_environment();
     runtime()?.block_on(async {
-        let mut proxy = Proxy::start(options).await?;
-        wait_for_the_end(&mut proxy).await?;
+        let mut signals = Signals::listen()?;
+        let predecessor = inherited.predecessor();
+        let mut proxy = Proxy::prepare(options, &inherited).await?;
+        inherited.close_rest();
+        match predecessor {
+            None => proxy.open_admin(),
+            Some(mut predecessor) => {
+                predecessor.relieve().await;
+                proxy.open_admin();
+                predecessor.serving().await;
+            }
+        }
+        notify::ready();
+        tokio::spawn(notify::feed_watchdog(proxy.app.clone()));
+        while let End::TakeOver(successor) = wait_for_the_end(&mut proxy, &mut signals).await {
+            if proxy.hand_over(successor).await {
+                proxy.drain_handed_over().await;
+                return Ok(());
+            }
+        }
+        notify::stopping();
         proxy.drain().await;
         Ok(())
     })
@@ -97,7 +120,11 @@ pub struct Proxy {
     admin_address: SocketAddr,
     stop: watch::Sender<bool>,
     drains: watch::Receiver<bool>,
-    admin: JoinHandle<()>,
+    metrics: Arc<Metrics>,
+    admin_state: Arc<AdminState>,
+    admin_socket: std::net::TcpListener,
+    /// The admin server, while this process has it.
+    admin: Option<(watch::Sender<bool>, JoinHandle<()>)>,
     reloading: JoinHandle<()>,
 }
 
@@ -107,6 +134,13 @@ impl Proxy {
     /// # Errors
     /// Says why it could not start, in words for the terminal.
     pub async fn start(options: &Options) -> Result<Self, String> {
+        let mut proxy = Self::prepare(options, &Inherited::default()).await?;
+        proxy.open_admin();
+        Ok(proxy)
+    }
+
+    /// Starts all but the admin server, on inherited sockets where there are some.
+    async fn prepare(options: &Options, inherited: &Inherited) -> Result<Self, String> {
         let metrics = Metrics::new(heddle_core::config::Limits::default().metric_series);
         let discovery = Discovery::new(metrics.clone());
         let watcher = Watcher::new(options.config.clone(), metrics.clone());
@@ -115,15 +149,22 @@ impl Proxy {
             .start(|config| {
                 metrics.set_max_series(config.limits.metric_series);
                 let config = options.prepare(config);
-                App::start(config, discovery.clone(), metrics.clone(), hold.clone())
-                    .map_err(|error| error.to_string())
+                App::start(
+                    config,
+                    discovery.clone(),
+                    metrics.clone(),
+                    hold.clone(),
+                    inherited,
+                )
+                .map_err(|error| error.to_string())
             })
             .map_err(|refusal| refusal.to_string())?;
         let address = app.config().1.admin;
-        let listener = TcpListener::bind(address).await.map_err(|error| {
+        let given = inherited.take(ADMIN, address).into_iter().next();
+        let admin_socket = admin_socket(address, given).await.map_err(|error| {
             format!("the admin server cannot listen on {address}: {error}. Set `admin: {{listen: ADDRESS}}` to a free address, or stop the process that uses it")
         })?;
-        let admin_address = listener.local_addr().unwrap_or(address);
+        let admin_address = admin_socket.local_addr().unwrap_or(address);
         let (stop, stopped) = watch::channel(false);
         let (drain, drains) = watch::channel(false);
         let face = Arc::new(Face {
@@ -134,11 +175,10 @@ impl Proxy {
             hold,
             ready: OnceLock::new(),
         });
-        let state = Arc::new(AdminState {
+        let admin_state = Arc::new(AdminState {
             metrics: metrics.clone(),
             proxy: face.clone(),
         });
-        let admin = tokio::spawn(admin::serve(listener, state, until(stopped.clone())));
         tokio::spawn(discovery.run(until(stopped)));
         let reloading = {
             let (app, options, metrics) = (app.clone(), options.clone(), metrics.clone());
@@ -156,7 +196,10 @@ impl Proxy {
             admin_address,
             stop,
             drains,
-            admin,
+            metrics,
+            admin_state,
+            admin_socket,
+            admin: None,
             reloading,
         })
     }
@@ -192,13 +235,116 @@ impl Proxy {
     }
 
     /// Takes no new work, lets what is in flight finish within the configured time, and ends.
-    pub async fn drain(self) {
+    pub async fn drain(mut self) {
         self.reloading.abort();
         self.app.drain().await;
-        // Nobody listens any more when the admin server ended by itself.
+        // Nobody listens any more when discovery ended by itself.
         self.stop.send(true).ok();
-        self.admin.await.ok();
+        self.close_admin().await;
     }
+
+    /// Serves the admin pages from here on.
+    fn open_admin(&mut self) {
+        let listener = self
+            .admin_socket
+            .try_clone()
+            .and_then(TcpListener::from_std);
+        let listener = match listener {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "the admin server cannot be served");
+                return;
+            }
+        };
+        let (stop, stopped) = watch::channel(false);
+        let serving = admin::serve(listener, self.admin_state.clone(), until(stopped));
+        self.admin = Some((stop, tokio::spawn(serving)));
+    }
+
+    async fn close_admin(&mut self) {
+        if let Some((stop, serving)) = self.admin.take() {
+            stop.send_replace(true);
+            serving.await.ok();
+        }
+    }
+
+    /// Starts the process that takes over, on the sockets of this one.
+    fn successor(&self) -> impl Future<Output = Result<Successor, String>> + use<> {
+        let mut sockets = self.app.sockets();
+        if let Ok(socket) = self.admin_socket.try_clone() {
+            sockets.push((ADMIN.to_owned(), socket.into()));
+        }
+        Successor::start(sockets)
+    }
+
+    /// Lets a process that is ready take over; when it does not, this one serves on.
+    async fn hand_over(&mut self, successor: Successor) -> bool {
+        let id = successor.id();
+        self.close_admin().await;
+        notify::main_process(id);
+        match successor.take_over().await {
+            Ok(()) => {
+                self.metrics.handovers().succeeded.inc();
+                tracing::info!(process = id, "handed over");
+                true
+            }
+            Err(why) => {
+                notify::main_process(std::process::id());
+                self.open_admin();
+                self.not_handed_over(&why);
+                false
+            }
+        }
+    }
+
+    fn not_handed_over(&self, why: &str) {
+        self.metrics.handovers().failed.inc();
+        tracing::error!(why, "not handed over, this process serves on");
+    }
+
+    async fn drain_handed_over(self) {
+        self.reloading.abort();
+        self.app.drain_handed_over().await;
+        self.stop.send(true).ok();
+    }
+
+    /// Loads the configuration again; systemd is told when that is over.
+    fn reload(&self) {
+        let before = self.watcher.status().last_attempt_at;
+        self.watcher.reload();
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return;
+        }
+        notify::reloading();
+        let watcher = self.watcher.clone();
+        tokio::spawn(async move {
+            for _ in 0..RELOAD_POLLS {
+                tokio::time::sleep(RELOAD_POLL).await;
+                if watcher.status().last_attempt_at != before {
+                    break;
+                }
+            }
+            notify::ready();
+        });
+    }
+}
+
+/// How often a reload is looked after.
+const RELOAD_POLL: Duration = Duration::from_millis(20);
+/// After so many, ten seconds, systemd is told that it is over, since the last good configuration serves.
+const RELOAD_POLLS: u32 = 500;
+
+/// The admin server's socket: the one that was passed on, or a new one.
+async fn admin_socket(
+    address: SocketAddr,
+    given: Option<std::net::TcpListener>,
+) -> std::io::Result<std::net::TcpListener> {
+    let socket = match given {
+        Some(socket) => socket,
+        None => TcpListener::bind(address).await?.into_std()?,
+    };
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Resolves when told to stop, or when there is nobody left to tell.
@@ -238,23 +384,65 @@ fn announce(app: &App, admin: SocketAddr, options: &Options) {
     }
 }
 
-/// Waits for the signal that ends it; `SIGHUP` reloads meanwhile.
-async fn wait_for_the_end(proxy: &mut Proxy) -> Result<(), String> {
-    let on = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
-    let (mut terminate, mut interrupt, mut hangup) = (
-        on(SignalKind::terminate())?,
-        on(SignalKind::interrupt())?,
-        on(SignalKind::hangup())?,
-    );
+/// The signals that a proxy obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    take_over: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, String> {
+        let on = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+            take_over: on(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+/// Why a proxy ends.
+enum End {
+    Drain,
+    /// Another process is ready for its place.
+    TakeOver(Successor),
+}
+
+/// A process that is being started.
+type Starting = Pin<Box<dyn Future<Output = Result<Successor, String>>>>;
+
+/// Waits for what ends it. `SIGHUP` reloads meanwhile, and `SIGUSR2` starts a process that takes over.
+async fn wait_for_the_end(proxy: &mut Proxy, signals: &mut Signals) -> End {
+    let mut starting: Option<Starting> = None;
     loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                proxy.app.reopen_log();
-                proxy.watcher.reload();
+        let started = async {
+            match &mut starting {
+                Some(starting) => starting.await,
+                None => std::future::pending().await,
             }
-            () = proxy.asked_to_drain() => return Ok(()),
+        };
+        tokio::select! {
+            _ = signals.terminate.recv() => return End::Drain,
+            _ = signals.interrupt.recv() => return End::Drain,
+            _ = signals.hangup.recv() => {
+                proxy.app.reopen_log();
+                proxy.reload();
+            }
+            () = proxy.asked_to_drain() => return End::Drain,
+            started = started => match started {
+                Ok(successor) => return End::TakeOver(successor),
+                Err(why) => {
+                    starting = None;
+                    proxy.not_handed_over(&why);
+                }
+            },
+            _ = signals.take_over.recv() => if starting.is_none() {
+                tracing::info!("starting a process that takes over");
+                starting = Some(Box::pin(proxy.successor()));
+            },
         }
     }
 }

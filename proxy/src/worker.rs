@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) enum Command {
     /// Accept on this socket.
     Listen {
         listener: Arc<RunningListener>,
-        socket: std::net::TcpListener,
+        sockets: Vec<std::net::TcpListener>,
     },
     /// Stop accepting on a listener, and drain its connections.
     Unlisten(String),
@@ -37,8 +37,17 @@ pub(crate) enum Command {
         listener: String,
         stream: StdTcpStream,
     },
-    /// Stop accepting, finish what is in flight, answer when no connection is left.
-    Drain(oneshot::Sender<()>),
+    /// Finish what is in flight, answer when no connection is left.
+    Drain {
+        /// Whether somebody else accepts already. Else this worker goes on until its connections
+        /// are gone or the window is over, and in any case takes what has been queued.
+        handed_over: bool,
+        /// How long idle connections stay, to be told with an answer that they end.
+        window: Duration,
+        done: oneshot::Sender<()>,
+    },
+    /// Answer, to show that this worker is not stuck.
+    Ping(oneshot::Sender<()>),
     /// Close what is left and end.
     Stop,
 }
@@ -48,6 +57,8 @@ pub(crate) const COMMANDS: usize = 1024;
 
 /// The tick of the coarse clock and of the sweeper.
 const TICK: Duration = Duration::from_millis(250);
+/// How long a drain keeps idle connections: callers with a steady load send within it (issue 3).
+const DRAIN_WINDOW: Duration = Duration::from_secs(5);
 /// Ticks between sweeps of pools and caches.
 const SWEEP_EVERY: u32 = 4;
 
@@ -73,12 +84,17 @@ pub(crate) struct Worker {
     connections: RefCell<HashMap<u64, Connection>>,
     next_connection: Cell<u64>,
     idle: RefCell<Option<oneshot::Sender<()>>>,
+    /// What a connection is told that begins now.
+    order: Cell<Order>,
+    /// Sockets on which connections are accepted.
+    accepting: Cell<usize>,
 }
 
 #[derive(Debug)]
 struct Listening {
     state: Rc<ListenerState>,
-    accepting: AbortHandle,
+    /// Dropped to take what is queued and then close the sockets.
+    accepting: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -117,6 +133,8 @@ pub(crate) fn run(
         connections: RefCell::default(),
         next_connection: Cell::new(0),
         idle: RefCell::new(None),
+        order: Cell::new(Order::Go),
+        accepting: Cell::new(0),
     });
     runtime.block_on(worker.serve(commands));
     Ok(())
@@ -151,7 +169,7 @@ impl Worker {
 
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
-            Command::Listen { listener, socket } => self.listen(listener, socket),
+            Command::Listen { listener, sockets } => self.listen(listener, sockets),
             Command::Unlisten(name) => self.unlisten(&name),
             Command::Adopt { listener, stream } => {
                 let state = self
@@ -163,46 +181,97 @@ impl Worker {
                     accept::adopt(self, &state, stream);
                 }
             }
-            Command::Drain(done) => {
-                for listening in self.listeners.borrow().values() {
-                    listening.accepting.abort();
-                }
-                for connection in self.connections.borrow().values() {
-                    connection.state.order(Order::Drain);
-                }
-                *self.idle.borrow_mut() = Some(done);
-                self.tell_if_idle();
+            Command::Drain {
+                handed_over,
+                window,
+                done,
+            } => self.drain(handed_over, window, done),
+            Command::Ping(alive) => {
+                // Whoever asked may have given up.
+                alive.send(()).ok();
             }
             Command::Stop => {}
         }
     }
 
-    fn listen(self: &Rc<Self>, listener: Arc<RunningListener>, socket: std::net::TcpListener) {
-        let name = listener.spec.name.clone();
-        let state = Rc::new(ListenerState::new(listener));
-        match accept::start(self, state.clone(), socket) {
-            Ok(accepting) => {
-                let old = self
-                    .listeners
-                    .borrow_mut()
-                    .insert(name, Listening { state, accepting });
-                if let Some(old) = old {
-                    old.accepting.abort();
+    fn drain(self: &Rc<Self>, handed_over: bool, window: Duration, done: oneshot::Sender<()>) {
+        self.order.set(Order::Drain);
+        if handed_over {
+            self.close_listeners();
+        }
+        for connection in self.connections.borrow().values() {
+            connection.state.order(Order::Drain);
+        }
+        *self.idle.borrow_mut() = Some(done);
+        self.tell_if_idle();
+        let worker = self.clone();
+        tokio::task::spawn_local(async move {
+            sleep(window).await;
+            worker.order.set(Order::Finish);
+            worker.close_listeners();
+            for connection in worker.connections.borrow().values() {
+                connection.state.order(Order::Finish);
+                if connection.state.phase().0 == Phase::Idle && !connection.state.is_served() {
+                    connection.abort.abort();
                 }
             }
-            Err(error) => tracing::error!(listener = name, %error, "cannot accept on the socket"),
+        });
+    }
+
+    fn close_listeners(&self) {
+        for listening in self.listeners.borrow_mut().values_mut() {
+            listening.accepting.clear();
         }
     }
 
-    fn unlisten(&self, name: &str) {
-        if let Some(listening) = self.listeners.borrow_mut().remove(name) {
-            listening.accepting.abort();
-            for connection in self.connections.borrow().values() {
-                if Rc::ptr_eq(&connection.listener, &listening.state) {
-                    connection.state.order(Order::Drain);
+    fn listen(
+        self: &Rc<Self>,
+        listener: Arc<RunningListener>,
+        sockets: Vec<std::net::TcpListener>,
+    ) {
+        let name = listener.spec.name.clone();
+        let state = Rc::new(ListenerState::new(listener));
+        let mut accepting = Vec::new();
+        for socket in sockets {
+            match accept::start(self, state.clone(), socket) {
+                Ok(stop) => accepting.push(stop),
+                Err(error) => {
+                    tracing::error!(listener = name, %error, "cannot accept on the socket");
                 }
             }
         }
+        self.listeners
+            .borrow_mut()
+            .insert(name, Listening { state, accepting });
+    }
+
+    fn unlisten(&self, name: &str) {
+        let Some(listening) = self.listeners.borrow_mut().remove(name) else {
+            return;
+        };
+        let connections = self.connections.borrow();
+        let draining: Vec<_> = connections
+            .values()
+            .filter(|connection| Rc::ptr_eq(&connection.listener, &listening.state))
+            .map(|connection| connection.state.clone())
+            .collect();
+        for connection in &draining {
+            connection.order(Order::Drain);
+        }
+        listening.state.order.set(Order::Drain);
+        let window = drain_window(self.running.borrow().config.drain);
+        tokio::task::spawn_local(async move {
+            sleep(window).await;
+            for connection in draining {
+                connection.order(Order::Finish);
+            }
+        });
+    }
+
+    /// Counts a socket on which connections are accepted, until the guard is dropped.
+    pub(crate) fn accepting(self: &Rc<Self>) -> Accepting {
+        self.accepting.set(self.accepting.get() + 1);
+        Accepting(self.clone())
     }
 
     /// Takes over the latest configuration, if it is new.
@@ -272,6 +341,7 @@ impl Worker {
         let id = self.next_connection.get();
         self.next_connection.set(id + 1);
         self.shared.connections[self.id].fetch_add(1, Relaxed);
+        state.order(self.order.get().max(listener.order.get()));
         let metrics = listener.running.borrow().metrics.clone();
         metrics.connections.inc();
         metrics.connections_open.inc();
@@ -371,9 +441,13 @@ impl Worker {
     }
 
     fn tell_if_idle(&self) {
-        if self.connections.borrow().is_empty()
-            && let Some(done) = self.idle.borrow_mut().take()
-        {
+        if self.idle.borrow().is_none() || !self.connections.borrow().is_empty() {
+            return;
+        }
+        if self.accepting.get() > 0 {
+            // They take what is queued, which may be more work, and come back here at their end.
+            self.close_listeners();
+        } else if let Some(done) = self.idle.borrow_mut().take() {
             // The receiver may have given up waiting.
             done.send(()).ok();
         }
@@ -398,6 +472,23 @@ impl Connection {
                 self.state.order(Order::Close);
             }
         }
+    }
+}
+
+/// How long idle connections stay in a drain of at most `drain`: long enough for a caller that
+/// sends once in a while to be told with an answer, which is the one way that loses nothing.
+pub(crate) fn drain_window(drain: Duration) -> Duration {
+    drain.min(DRAIN_WINDOW)
+}
+
+/// A socket on which connections are accepted.
+#[derive(Debug)]
+pub(crate) struct Accepting(Rc<Worker>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.accepting.set(self.0.accepting.get() - 1);
+        self.0.tell_if_idle();
     }
 }
 

@@ -5,7 +5,7 @@ use super::guard2;
 use super::{BoxError, ResponseBody, refused};
 use crate::client::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 use crate::exec::LocalExec;
-use crate::io::{ConnState, Io, Order};
+use crate::io::{ConnState, Io, Order, Phase};
 use crate::router::{Answering, Conn, handle};
 use heddle_core::detect::Detected;
 use heddle_core::guard::http1::Limits;
@@ -112,7 +112,9 @@ where
             .max_local_error_reset_streams(ERROR_RESETS)
             .max_send_buf_size(SEND_BUFFER)
             .serve_connection(TokioIo::new(guarded), service);
-        return drive(&conn.state, pin!(connection), |connection| {
+        // `GOAWAY` with the highest id first and the final one a round trip later, so that no
+        // stream on its way is lost (RFC 9113 section 6.8).
+        return drive(&conn.state, Order::Drain, pin!(connection), |connection| {
             connection.graceful_shutdown();
         })
         .await;
@@ -132,15 +134,25 @@ where
         .max_header_size(limits.header_bytes)
         .serve_connection(TokioIo::new(guarded), service)
         .with_upgrades();
-    drive(&conn.state, pin!(connection), |connection| {
-        connection.graceful_shutdown();
+    // In the drain window the answers tell (`router::exchange`). Shutting down closes an idle
+    // connection at once, so it comes after the window.
+    drive(&conn.state, Order::Finish, pin!(connection), |connection| {
+        // A head that has begun to arrive is read to its end, and answered.
+        if conn.state.phase().0 != Phase::Head {
+            connection.graceful_shutdown();
+        }
     })
     .await;
 }
 
-/// Runs a connection to its end, or to the worker's order.
-async fn drive<C>(state: &ConnState, mut connection: Pin<&mut C>, drain: impl Fn(Pin<&mut C>))
-where
+/// Runs a connection to its end, or to the worker's order; `drain` is called once, as soon as the
+/// order is at least `from`.
+async fn drive<C>(
+    state: &ConnState,
+    from: Order,
+    mut connection: Pin<&mut C>,
+    drain: impl Fn(Pin<&mut C>),
+) where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut obeyed = Order::Go;
@@ -156,12 +168,13 @@ where
         }
         let ordered = state.ordered();
         if ordered != obeyed {
-            obeyed = ordered;
-            match ordered {
-                Order::Close => return Poll::Ready(None),
-                Order::Drain => drain(connection.as_mut()),
-                Order::Go => {}
+            if ordered == Order::Close {
+                return Poll::Ready(None);
             }
+            if obeyed < from && ordered >= from {
+                drain(connection.as_mut());
+            }
+            obeyed = ordered;
         }
         connection.as_mut().poll(cx).map(Some)
     });

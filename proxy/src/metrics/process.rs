@@ -49,6 +49,15 @@ impl ConfigMetrics {
     }
 }
 
+/// Handles of restarts that hand the listening sockets to a new process.
+#[derive(Debug)]
+pub struct HandoverMetrics {
+    /// The new process took over.
+    pub succeeded: Counter,
+    /// It did not; this one serves on.
+    pub failed: Counter,
+}
+
 /// Handles of one level of cache. Sizes add up over workers, so they are moved and not set.
 #[derive(Debug, Clone)]
 pub struct CacheMetrics {
@@ -99,6 +108,7 @@ pub struct DiscoveryMetrics {
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) config: ConfigMetrics,
+    pub(super) handovers: HandoverMetrics,
     pub(super) caches: CachesMetrics,
     pub(super) discovery: DiscoveryMetrics,
     pub(super) refused: Reasons,
@@ -130,6 +140,7 @@ impl Process {
         );
         Self {
             config: config(families),
+            handovers: handovers(families),
             caches: caches(families),
             discovery: discovery(families),
             refused: Reasons::new(&refused, &[]),
@@ -205,6 +216,19 @@ fn unix_seconds(now: SystemTime) -> i64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
+}
+
+fn handovers(families: &mut Families) -> HandoverMetrics {
+    let handovers: Family<Counter> = families.family(
+        "heddle_handovers_total",
+        "Restarts in which a new process was to take over, by result.",
+        &["result"],
+        0,
+    );
+    HandoverMetrics {
+        succeeded: handovers.get(&["ok"]),
+        failed: handovers.get(&["failed"]),
+    }
 }
 
 fn config(families: &mut Families) -> ConfigMetrics {

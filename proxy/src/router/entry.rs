@@ -2,6 +2,7 @@
 
 use super::names::Slot;
 use crate::client::Policy;
+use crate::io::Order;
 use crate::metrics::{CacheMetrics, ListenerMetrics};
 use crate::shared::{Running, RunningListener, ServiceShared, Shared};
 use heddle_core::Nanos;
@@ -111,6 +112,8 @@ pub(crate) struct ListenerState {
     pub(crate) running: RefCell<Rc<RunningListener>>,
     /// The same for every configuration of this listener.
     pub(crate) metrics: Arc<ListenerMetrics>,
+    /// What its connections are told that begin now.
+    pub(crate) order: Cell<Order>,
     /// By the authority as it was sent, for listeners that identify by host alone; by nothing, for
     /// those that have one name.
     hosts: RefCell<HashMap<Box<str>, Rc<PathEntry>>>,
@@ -122,6 +125,7 @@ impl ListenerState {
         Self {
             name: running.spec.name.clone(),
             metrics: running.metrics.clone(),
+            order: Cell::new(Order::Go),
             running: RefCell::new(Rc::new(RunningListener::clone(&running))),
             hosts: RefCell::default(),
             paths: RefCell::default(),

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::http::{
     BodySource, BoxError, Gate, HeadView, ResponseBody, is_grpc, outgoing_head, refused, respond,
 };
-use crate::io::Phase;
+use crate::io::{Order, Phase};
 use crate::shared::{Running, RunningListener};
 use heddle_core::Nanos;
 use heddle_core::answer::Kind;
@@ -21,10 +21,11 @@ use heddle_core::config::{Identifier, Mode, Route, Rule};
 use heddle_core::identify::{Identified, RequestView, consume_path, identify_first};
 use heddle_core::name::Path;
 use heddle_core::route::{self, Caller};
+use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -48,9 +49,31 @@ pub(super) struct Exchange {
 /// What can be decided without waiting is decided here and now; the future holds what is left, by
 /// reference, since every byte of it is moved for each request.
 pub(crate) fn handle(conn: Rc<Conn>, request: Request<Incoming>) -> Answering {
-    match Call::begin(conn, request) {
-        Ok(mut call) => Box::pin(async move { call.answer().await }),
-        Err(answer) => Box::pin(std::future::ready(Ok(*answer))),
+    match Call::begin(conn.clone(), request) {
+        Ok(mut call) => Box::pin(async move {
+            let mut answered = call.answer().await;
+            if let Ok(answer) = &mut answered {
+                say_the_end(&conn, answer);
+            }
+            answered
+        }),
+        Err(mut answer) => {
+            say_the_end(&conn, &mut answer);
+            Box::pin(std::future::ready(Ok(*answer)))
+        }
+    }
+}
+
+/// While an HTTP/1 connection drains, each answer says that it is the last one. HTTP/2 has
+/// `GOAWAY`, and a switched protocol goes on.
+fn say_the_end(conn: &Conn, answer: &mut Response<ResponseBody>) {
+    if conn.serial
+        && conn.state.ordered() != Order::Go
+        && answer.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -95,6 +118,13 @@ impl Call {
             );
             let error = Error::new(Kind::Overloaded, reason);
             return Err(Box::new(refuse(&listener, &error, grpc, trail.as_deref())));
+        }
+        if conn.serial && conn.state.ordered() >= Order::Finish {
+            let error = Error::new(
+                Kind::Draining,
+                "this proxy is shutting down and takes no new requests",
+            );
+            return Err(Box::new(refuse(&listener, &error, grpc)));
         }
         let (mut parts, body) = request.into_parts();
         let running = conn.worker.running.borrow().clone();
@@ -521,7 +551,7 @@ fn rewrite_request(rule: &Rule, parts: &mut Parts) -> Result<(), Error> {
 pub(super) fn put(headers: &mut http::HeaderMap, name: &str, value: &str) {
     let pair = http::HeaderName::from_bytes(name.as_bytes())
         .ok()
-        .zip(http::HeaderValue::from_str(value).ok());
+        .zip(HeaderValue::from_str(value).ok());
     if let Some((name, value)) = pair {
         headers.insert(name, value);
     }
