@@ -139,10 +139,16 @@ impl Clients {
                     }
                     return Ok(read);
                 }
-                // Given back: not a byte of it was sent.
-                Err(mut error) if error.take_message().is_some() => {}
-                Err(_) if reused && !post && !repeated => repeated = true,
-                Err(error) => return Err(format!("reused={reused}: {:?}", error.error())),
+                Err(mut error) => {
+                    // Given back: not a byte of it was sent.
+                    if error.take_message().is_some() {
+                        continue;
+                    }
+                    if !reused || post || repeated {
+                        return Err(format!("reused={reused}: {:?}", error.error()));
+                    }
+                    repeated = true;
+                }
             }
         }
     }
@@ -166,8 +172,11 @@ impl Clients {
             }
             match sender.try_send_request(request()).await {
                 Ok(response) => return read(response).await,
-                Err(mut error) if error.take_message().is_some() => {}
-                Err(error) => return Err(format!("{:?}", error.error())),
+                Err(mut error) => {
+                    if error.take_message().is_none() {
+                        return Err(format!("{:?}", error.error()));
+                    }
+                }
             }
         }
     }

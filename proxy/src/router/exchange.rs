@@ -124,7 +124,7 @@ impl Call {
                 Kind::Draining,
                 "this proxy is shutting down and takes no new requests",
             );
-            return Err(Box::new(refuse(&listener, &error, grpc)));
+            return Err(Box::new(refuse(&listener, &error, grpc, trail.as_deref())));
         }
         let (mut parts, body) = request.into_parts();
         let running = conn.worker.running.borrow().clone();
