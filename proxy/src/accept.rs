@@ -1,5 +1,6 @@
 //! From an accepted socket to the protocol that it speaks.
 
+use crate::app::BACKLOG;
 use crate::http::{Hop, serve};
 use crate::io::{ConnState, Io, Phase};
 use crate::router::{Conn, ListenerState, PathEntry};
@@ -40,10 +41,7 @@ pub(crate) fn start(
     tokio::task::spawn_local(async move {
         let _accepting = worker.accepting();
         loop {
-            // In this order: what has been queued is taken before the socket closes, since closing
-            // resets it.
             let next = tokio::select! {
-                biased;
                 next = listener.accept() => next,
                 _ = &mut stopped => break,
             };
@@ -56,18 +54,44 @@ pub(crate) fn start(
                 }
             }
         }
+        take_queued(&worker, &state, listener);
     });
     Ok(stop)
 }
 
-fn accepted(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: TcpStream, peer: SocketAddr) {
-    if worker.is_full(state) {
+/// Takes what is queued, then closes the socket, which resets what is queued by then. The kernel is
+/// asked itself: the runtime knows only what was there when it last looked.
+fn take_queued(worker: &Rc<Worker>, state: &Rc<ListenerState>, listener: TcpListener) {
+    let Ok(socket) = listener.into_std() else {
+        return;
+    };
+    for _ in 0..BACKLOG {
+        let Ok((stream, _)) = socket.accept() else {
+            return;
+        };
+        // Nobody else takes it over: other workers may have left this listener already.
+        if has_room(worker, state) && stream.set_nonblocking(true).is_ok() {
+            adopt(worker, state, stream);
+        }
+    }
+}
+
+/// Whether the listener may have another connection; it is counted when not.
+fn has_room(worker: &Worker, state: &ListenerState) -> bool {
+    let full = worker.is_full(state);
+    if full {
         state
             .running
             .borrow()
             .metrics
             .refused
             .inc("too-many-connections");
+    }
+    !full
+}
+
+fn accepted(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: TcpStream, peer: SocketAddr) {
+    if !has_room(worker, state) {
         return;
     }
     if let Some(other) = less_busy(worker) {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Connections that may wait to be accepted; what the kernel caps at `somaxconn`.
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// How often a drain of some listeners looks whether their connections are gone.
 const DRAINED_POLL: Duration = Duration::from_millis(10);
@@ -353,6 +353,10 @@ impl App {
             }
         }
         let all = async {
+            self.no_connection_is_left().await;
+            for worker in &self.workers {
+                worker.send(Command::Close).await.ok();
+            }
             for worker in idle {
                 // A worker that ended is idle as well.
                 worker.await.ok();
@@ -377,6 +381,15 @@ impl App {
         // Its spans go out over this very runtime, so nothing here may block it.
         let told = tokio::task::spawn_blocking(move || recorder.stop());
         told.await.ok();
+    }
+
+    /// A worker without connections accepts on while others have some: the kernel gives it a share
+    /// of the new ones, and resets those that are queued when its socket closes.
+    async fn no_connection_is_left(&self) {
+        let counts = &self.shared.connections;
+        while counts.iter().any(|count| count.load(Ordering::Relaxed) > 0) {
+            tokio::time::sleep(DRAINED_POLL).await;
+        }
     }
 
     /// Brings up to date the gauges that nobody keeps, before metrics are shown.

@@ -39,13 +39,15 @@ pub(crate) enum Command {
     },
     /// Finish what is in flight, answer when no connection is left.
     Drain {
-        /// Whether somebody else accepts already. Else this worker goes on until its connections
-        /// are gone or the window is over, and in any case takes what has been queued.
+        /// Whether somebody else accepts already. Else this worker goes on until the window is over
+        /// or it is told to close, and in any case takes what has been queued.
         handed_over: bool,
         /// How long idle connections stay, to be told with an answer that they end.
         window: Duration,
         done: oneshot::Sender<()>,
     },
+    /// Take what is queued, and close the listening sockets.
+    Close,
     /// Answer, to show that this worker is not stuck.
     Ping(oneshot::Sender<()>),
     /// Close what is left and end.
@@ -186,6 +188,7 @@ impl Worker {
                 window,
                 done,
             } => self.drain(handed_over, window, done),
+            Command::Close => self.close_listeners(),
             Command::Ping(alive) => {
                 // Whoever asked may have given up.
                 alive.send(()).ok();
@@ -206,16 +209,22 @@ impl Worker {
         self.tell_if_idle();
         let worker = self.clone();
         tokio::task::spawn_local(async move {
-            sleep(window).await;
-            worker.order.set(Order::Finish);
-            worker.close_listeners();
-            for connection in worker.connections.borrow().values() {
-                connection.state.order(Order::Finish);
-                if connection.state.phase().0 == Phase::Idle && !connection.state.is_served() {
-                    connection.abort.abort();
-                }
+            // Twice, since what is queued at the end of the first window gets one of its own.
+            for _ in 0..2 {
+                sleep(window).await;
+                worker.close_listeners();
+                worker.finish_connections();
             }
         });
+    }
+
+    fn finish_connections(&self) {
+        for connection in self.connections.borrow().values() {
+            connection.state.order(Order::Finish);
+            if connection.state.phase().0 == Phase::Idle && !connection.state.is_served() {
+                connection.abort.abort();
+            }
+        }
     }
 
     fn close_listeners(&self) {
@@ -440,14 +449,12 @@ impl Worker {
         }
     }
 
+    /// Idle is who has no connections and will have none.
     fn tell_if_idle(&self) {
-        if self.idle.borrow().is_none() || !self.connections.borrow().is_empty() {
+        if self.accepting.get() > 0 || !self.connections.borrow().is_empty() {
             return;
         }
-        if self.accepting.get() > 0 {
-            // They take what is queued, which may be more work, and come back here at their end.
-            self.close_listeners();
-        } else if let Some(done) = self.idle.borrow_mut().take() {
+        if let Some(done) = self.idle.borrow_mut().take() {
             // The receiver may have given up waiting.
             done.send(()).ok();
         }

@@ -1,6 +1,7 @@
 //! An open loop of clients that keep to the RFCs: they never send a POST twice once bytes of it may
 //! have left, repeat a GET once when a kept connection turns out to be closed, and leave
-//! connections that say that they end.
+//! connections that say that they end. An HTTP/2 stream that the peer says it did not process is
+//! sent again whatever the method (RFC 9113 section 8.7).
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -25,12 +26,14 @@ const BODY: usize = 600;
 const HTTP2_CONNECTIONS: usize = 4;
 
 type Outgoing = Request<Full<Bytes>>;
+type Http2Sender = http2::SendRequest<Full<Bytes>>;
 
 /// The clients of one proxy.
 pub(crate) struct Clients {
     target: SocketAddr,
     http1: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
-    http2: [tokio::sync::Mutex<Option<http2::SendRequest<Full<Bytes>>>>; HTTP2_CONNECTIONS],
+    /// With how many came before, so that each is left once.
+    http2: [tokio::sync::Mutex<(u64, Option<Http2Sender>)>; HTTP2_CONNECTIONS],
     pub(crate) done: AtomicU64,
     failures: Mutex<Vec<String>>,
 }
@@ -160,26 +163,46 @@ impl Clients {
     ) -> Result<(u16, Bytes), String> {
         let slot = &self.http2[(number / 4) as usize % HTTP2_CONNECTIONS];
         loop {
-            let mut sender = {
+            let (generation, mut sender) = {
                 let mut slot = slot.lock().await;
-                match &*slot {
+                let (generation, current) = &mut *slot;
+                let sender = match current {
                     Some(sender) if !sender.is_closed() => sender.clone(),
-                    _ => slot.insert(connect_http2(self.target).await?).clone(),
-                }
+                    _ => current.insert(connect_http2(self.target).await?).clone(),
+                };
+                (*generation, sender)
             };
-            if sender.ready().await.is_err() {
-                continue;
-            }
-            match sender.try_send_request(request()).await {
-                Ok(response) => return read(response).await,
-                Err(mut error) => {
-                    if error.take_message().is_none() {
-                        return Err(format!("{:?}", error.error()));
+            if sender.ready().await.is_ok() {
+                match sender.try_send_request(request()).await {
+                    Ok(response) => return read(response).await,
+                    Err(mut error) => {
+                        if error.take_message().is_none() && !is_unprocessed(error.error()) {
+                            return Err(format!("{:?}", error.error()));
+                        }
                     }
                 }
             }
+            let mut slot = slot.lock().await;
+            if slot.0 == generation {
+                *slot = (generation + 1, None);
+            }
         }
     }
+}
+
+/// Whether the peer said that it did not process the stream: its id is above the last one of a
+/// `GOAWAY` (RFC 9113 section 6.8; h2 ends only those with it), or it was refused (section 8.7).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<h2::Error>() {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let going = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return error.is_remote() && (refused || going);
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 async fn read(response: Response<hyper::body::Incoming>) -> Result<(u16, Bytes), String> {
@@ -208,7 +231,7 @@ async fn connect_http1(target: SocketAddr) -> Result<http1::SendRequest<Full<Byt
     Ok(sender)
 }
 
-async fn connect_http2(target: SocketAddr) -> Result<http2::SendRequest<Full<Bytes>>, String> {
+async fn connect_http2(target: SocketAddr) -> Result<Http2Sender, String> {
     let io = connect(target).await?;
     let shaken = http2::handshake(TokioExecutor::new(), io).await;
     let (sender, connection) = shaken.map_err(|error| format!("handshake: {error:?}"))?;
