@@ -161,9 +161,13 @@ impl App {
         for (index, socket) in sockets.sockets.into_iter().enumerate() {
             shares[index % self.workers.len()].push(socket);
         }
-        for (worker, sockets) in self.workers.iter().zip(shares) {
-            let listener = Arc::<RunningListener>::clone(listener);
-            self.command(worker, Command::Listen { listener, sockets });
+        // All know the listener before one accepts: it may hand a connection to any other at once.
+        let nothing = self.workers.iter().map(|_| Vec::new()).collect();
+        for shares in [nothing, shares] {
+            for (worker, sockets) in self.workers.iter().zip(shares) {
+                let listener = Arc::<RunningListener>::clone(listener);
+                self.command(worker, Command::Listen { listener, sockets });
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 /// What a worker is told.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Accept on this socket.
+    /// Know this listener, and accept on these sockets of it.
     Listen {
         listener: Arc<RunningListener>,
         sockets: Vec<std::net::TcpListener>,
@@ -239,19 +239,19 @@ impl Worker {
         sockets: Vec<std::net::TcpListener>,
     ) {
         let name = listener.spec.name.clone();
-        let state = Rc::new(ListenerState::new(listener));
-        let mut accepting = Vec::new();
+        let mut listeners = self.listeners.borrow_mut();
+        let listening = listeners.entry(name.clone()).or_insert_with(|| Listening {
+            state: Rc::new(ListenerState::new(listener)),
+            accepting: Vec::new(),
+        });
         for socket in sockets {
-            match accept::start(self, state.clone(), socket) {
-                Ok(stop) => accepting.push(stop),
+            match accept::start(self, listening.state.clone(), socket) {
+                Ok(stop) => listening.accepting.push(stop),
                 Err(error) => {
                     tracing::error!(listener = name, %error, "cannot accept on the socket");
                 }
             }
         }
-        self.listeners
-            .borrow_mut()
-            .insert(name, Listening { state, accepting });
     }
 
     fn unlisten(&self, name: &str) {

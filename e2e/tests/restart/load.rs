@@ -58,17 +58,22 @@ impl Clients {
         for number in 0..count {
             tokio::time::sleep_until(began + Duration::from_secs_f64(number as f64 / rate)).await;
             while under_way.len() >= IN_FLIGHT {
-                acknowledged.extend(under_way.join_next().await.and_then(Result::unwrap));
+                acknowledged.extend(
+                    under_way
+                        .join_next()
+                        .await
+                        .and_then(|ended| ended.expect("no request panics")),
+                );
             }
             while let Some(ended) = under_way.try_join_next() {
-                acknowledged.extend(ended.unwrap());
+                acknowledged.extend(ended.expect("no request panics"));
             }
             under_way.spawn(Arc::clone(&self).one(number));
         }
         while let Some(ended) = under_way.join_next().await {
-            acknowledged.extend(ended.unwrap());
+            acknowledged.extend(ended.expect("no request panics"));
         }
-        let failures = std::mem::take(&mut *self.failures.lock().unwrap());
+        let failures = std::mem::take(&mut *self.failures.lock().expect("nobody panics with it"));
         (acknowledged, failures)
     }
 
@@ -83,7 +88,10 @@ impl Clients {
             Ok(()) => post.then_some(number),
             Err(why) => {
                 let what = format!("#{number} post={post} http2={http2}: {why}");
-                self.failures.lock().unwrap().push(what);
+                self.failures
+                    .lock()
+                    .expect("nobody panics with it")
+                    .push(what);
                 None
             }
         }
@@ -123,7 +131,7 @@ impl Clients {
     ) -> Result<(u16, Bytes), String> {
         let mut repeated = false;
         loop {
-            let kept = self.http1.lock().unwrap().pop();
+            let kept = self.http1.lock().expect("nobody panics with it").pop();
             let reused = kept.is_some();
             let mut sender = match kept {
                 Some(sender) if sender.is_closed() => continue,
@@ -138,7 +146,10 @@ impl Clients {
                     let ends = says_close(&response);
                     let read = read(response).await?;
                     if !ends {
-                        self.http1.lock().unwrap().push(sender);
+                        self.http1
+                            .lock()
+                            .expect("nobody panics with it")
+                            .push(sender);
                     }
                     return Ok(read);
                 }

@@ -20,6 +20,9 @@ use tokio::task::{JoinHandle, JoinSet};
 /// How often each id of a POST arrived, over all replicas.
 pub(crate) type Ledger = Arc<Mutex<HashMap<u64, u32>>>;
 
+/// How long a new connection may take to send its first request while the replica closes.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
+
 /// Where a replica is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Life {
@@ -71,13 +74,19 @@ async fn serve(listener: TcpListener, ledger: Ledger, lives: watch::Receiver<Lif
     let mut stopped = lives.clone();
     loop {
         tokio::select! {
-            biased;
             accepted = listener.accept() => {
                 let (stream, _) = accepted.expect("descriptors suffice");
                 connections.spawn(connection(stream, Arc::clone(&ledger), lives.clone()));
             }
             _ = stopped.wait_for(|life| *life == Life::Closing) => break,
         }
+    }
+    // What is queued, the runtime may not have seen yet.
+    let listener = listener.into_std().expect("it is ours");
+    while let Ok((stream, _)) = listener.accept() {
+        stream.set_nonblocking(true).expect("an option");
+        let stream = TcpStream::from_std(stream).expect("within a runtime");
+        connections.spawn(connection(stream, Arc::clone(&ledger), lives.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -88,7 +97,9 @@ async fn connection(stream: TcpStream, ledger: Ledger, mut lives: watch::Receive
     let mut first = [0; 3];
     let http2 = stream.peek(&mut first).await.is_ok() && &first == b"PRI";
     let seen = lives.clone();
+    let (asked, was_asked) = watch::channel(false);
     let service = service_fn(move |request| {
+        asked.send_replace(true);
         let (ledger, draining) = (Arc::clone(&ledger), *seen.borrow() > Life::Serving);
         answer(request, ledger, draining)
     });
@@ -107,10 +118,18 @@ async fn connection(stream: TcpStream, ledger: Ledger, mut lives: watch::Receive
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
             _ = connection.as_mut() => return,
-            _ = lives.wait_for(|life| *life == Life::Closing) => connection.as_mut().graceful_shutdown(),
+            () = close_time(&mut lives, was_asked) => connection.as_mut().graceful_shutdown(),
         }
         connection.await.ok();
     }
+}
+
+/// When an HTTP/1 connection that is idle closes: not before its first request has come, for which
+/// it was opened, unless that takes too long.
+async fn close_time(lives: &mut watch::Receiver<Life>, mut asked: watch::Receiver<bool>) {
+    lives.wait_for(|life| *life == Life::Closing).await.ok();
+    let first = asked.wait_for(|asked| *asked);
+    tokio::time::timeout(FIRST_REQUEST, first).await.ok();
 }
 
 async fn answer(
