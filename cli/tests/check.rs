@@ -23,7 +23,7 @@ fn the_examples_are_sound() {
     let mut files: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.starts_with("tls-") && !name.ends_with(".md"))
+        .filter(|name| !name.starts_with("tls-") && name.ends_with(".yaml"))
         .map(|name| format!("examples/{name}"))
         .collect();
     files.sort();

@@ -10,7 +10,6 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 struct InTurn {
@@ -49,11 +48,11 @@ fn main() {
         eprintln!("usage: pingora-contender HTTP1 UPSTREAM,... HTTP2 UPSTREAM,...");
         std::process::exit(2);
     };
-    let conf = Arc::new(ServerConf {
+    let conf = ServerConf {
         threads: 1,
         ..ServerConf::default()
-    });
-    let mut server = Server::new_with_opt_and_conf(None, conf.as_ref().clone());
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     for (listen, upstreams, is_http2) in
         [(http1, http1_upstreams, false), (http2, http2_upstreams, true)]

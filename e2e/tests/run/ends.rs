@@ -70,13 +70,13 @@ fn requests_wait_for_a_program_that_starts() {
     let inbound = beside.inbound();
     let mut early = Wire::connect(inbound);
     early.send("GET /early HTTP/1.1\r\nhost: a\r\n\r\n");
-    let ready = ask(beside.admin(), "admin", "GET", "/ready", "");
+    let ready = ask(beside.admin(), "localhost", "GET", "/ready", "");
     assert_eq!(ready.status(), 503);
     let why = format!("does not listen on port {port} yet");
     assert!(ready.text().contains(&why), "{}", ready.text());
     assert_eq!(early.read_response().text(), "a/early");
     within(PATIENCE, "it is ready", || {
-        ask(beside.admin(), "admin", "GET", "/ready", "").status() == 200
+        ask(beside.admin(), "localhost", "GET", "/ready", "").status() == 200
     });
 }
 
@@ -93,7 +93,7 @@ fn a_program_that_does_not_listen_in_time_is_told_and_runs_on() {
         "60",
     ]);
     beside.wait_for("has not listened on 127.0.0.1");
-    let ready = ask(beside.admin(), "admin", "GET", "/ready", "");
+    let ready = ask(beside.admin(), "localhost", "GET", "/ready", "");
     assert!(
         ready.text().contains("within 100ms of its start"),
         "{}",

@@ -119,7 +119,7 @@ impl Beside {
 
     /// A metric with all its labels, 0 when it is not there.
     pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
-        let text = ask(self.admin(), "admin", "GET", "/metrics", "").text();
+        let text = ask(self.admin(), "localhost", "GET", "/metrics", "").text();
         let of = |line: &&str| line.starts_with(name) && line.contains(label);
         let values = text
             .lines()
