@@ -1,0 +1,3 @@
+module heddle-bank/services
+
+go 1.22
