@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, through ordinary package managers, and says so. Idempotent.
 #
-#   scripts/setup.sh build   a C linker, Rust
+#   scripts/setup.sh build   a C compiler, protoc (etcd's protocol), Rust
 #   scripts/setup.sh demo    build, and the languages of the demo's services
 #   scripts/setup.sh test    demo, and the tools of the gates and the end-to-end tests
 #   scripts/setup.sh bench   build, and the proxies and load generators to compare with
@@ -61,7 +61,7 @@ rust() {
 }
 
 build() {
-    apt git=git cc=gcc make=make
+    apt git=git cc=gcc c++=g++ make=make protoc=protobuf-compiler
     rust
 }
 

@@ -39,7 +39,7 @@ const CORE_MAY_USE: [&str; 8] = [
 ];
 
 /// Which of our crates each of our crates may depend on.
-const DIRECTION: [(&str, &[&str]); 6] = [
+const DIRECTION: [(&str, &[&str]); 7] = [
     ("proxy/core/Cargo.toml", &[]),
     ("proxy/Cargo.toml", &["heddle-core"]),
     ("benches/Cargo.toml", &["heddle-core", "heddle-proxy"]),
@@ -51,6 +51,8 @@ const DIRECTION: [(&str, &[&str]); 6] = [
         "e2e/Cargo.toml",
         &["heddle-core", "heddle-proxy", "heddle-bench"],
     ),
+    // The bank is a tenant like any other: it depends on nothing of ours.
+    ("sample-bank/Cargo.toml", &[]),
     // A contender of the comparison, which depends on nothing of ours.
     ("benches/pingora/Cargo.toml", &[]),
 ];

@@ -1,0 +1,17 @@
+//! The service `accounts`.
+
+use crate::Failure;
+use crate::settings::Settings;
+use crate::web::{Service, Stop};
+use axum::Router;
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+///
+/// It cannot start.
+pub async fn serve(settings: Settings) -> Result<(), Failure> {
+    Service::new("accounts", Router::new())
+        .serve(&settings, Stop::on_signal()?)
+        .await
+}
