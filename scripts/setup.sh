@@ -30,13 +30,18 @@ apt() {
         have "${pair%%=*}" || missing+=("${pair#*=}")
     done
     ((${#missing[@]})) || return 0
-    have apt-get || fail "missing: ${missing[*]}. This script installs with apt-get only; install them with your system's package manager, then start again."
-    say "installing by apt-get: ${missing[*]}"
+    install "${missing[@]}"
+}
+
+# install PACKAGE…: by apt-get, as root.
+install() {
+    have apt-get || fail "missing: $*. This script installs with apt-get only; install them with your system's package manager, then start again."
+    say "installing by apt-get: $*"
     if ! $updated; then
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
         updated=true
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
 rust() {
@@ -62,6 +67,8 @@ rust() {
 
 build() {
     apt git=git cc=gcc c++=g++ make=make protoc=protobuf-compiler
+    # The types that protoc itself knows are a package of their own.
+    if have apt-get && [[ ! -f /usr/include/google/protobuf/descriptor.proto ]]; then install libprotobuf-dev; fi
     rust
 }
 
