@@ -1,15 +1,18 @@
 //! From an accepted socket to the protocol that it speaks.
 
+use crate::access::{self, Told};
 use crate::app::BACKLOG;
-use crate::http::{Hop, serve};
+use crate::http::{Hop, refused_bytes, serve};
 use crate::io::{ConnState, Io, Phase};
 use crate::router::{Conn, ListenerState, PathEntry};
 use crate::tcp;
 use crate::tls::{Termination, shake};
 use crate::worker::{Command, Worker};
 use bytes::{Bytes, BytesMut};
+use heddle_core::answer::Kind;
 use heddle_core::config::{Identifier, ListenProtocol, Mode};
 use heddle_core::detect::{Detected, detect};
+use heddle_core::guard::Refusal;
 use std::cell::OnceCell;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
@@ -17,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -66,32 +69,31 @@ fn take_queued(worker: &Rc<Worker>, state: &Rc<ListenerState>, listener: TcpList
         return;
     };
     for _ in 0..BACKLOG {
-        let Ok((stream, _)) = socket.accept() else {
+        let Ok((stream, peer)) = socket.accept() else {
             return;
         };
         // Nobody else takes it over: other workers may have left this listener already.
-        if has_room(worker, state) && stream.set_nonblocking(true).is_ok() {
+        if has_room(worker, state, peer) && stream.set_nonblocking(true).is_ok() {
             adopt(worker, state, stream);
         }
     }
 }
 
-/// Whether the listener may have another connection; it is counted when not.
-fn has_room(worker: &Worker, state: &ListenerState) -> bool {
-    let full = worker.is_full(state);
-    if full {
-        state
-            .running
-            .borrow()
-            .metrics
-            .refused
-            .inc("too-many-connections");
+/// Whether the listener may have another connection; it is counted and told when not.
+fn has_room(worker: &Worker, state: &ListenerState, peer: SocketAddr) -> bool {
+    if !worker.is_full(state) {
+        return true;
     }
-    !full
+    let why = "this listener has as many connections as its limits.connections allow";
+    let told = Told::unanswered(Kind::Overloaded, "too-many-connections", why);
+    let listener = state.running.borrow();
+    listener.metrics.refused.inc(told.class);
+    access::tell(worker, &listener, peer.ip(), told);
+    false
 }
 
 fn accepted(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: TcpStream, peer: SocketAddr) {
-    if !has_room(worker, state) {
+    if !has_room(worker, state, peer) {
         return;
     }
     if let Some(other) = less_busy(worker) {
@@ -166,7 +168,7 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
             Some(tls) => Box::pin(secured(conn, stream, tls)).await,
         }
     });
-    let registered = worker.register(state, listener.clone(), task.abort_handle());
+    let registered = worker.register(state, listener.clone(), peer.ip(), task.abort_handle());
     // The task holds the registration, so that its end is the connection's.
     send.send(registered).ok();
 }
@@ -176,8 +178,14 @@ async fn secured(mut conn: Conn, stream: TcpStream, tls: Arc<Termination>) {
     let metrics = conn.listener.running.borrow().metrics.clone();
     // Its own time bounds the handshake, not the idle one.
     conn.state.enter(Phase::Tunnel);
-    let Some((stream, secured)) = shake(stream, &tls, &metrics).await else {
-        return;
+    let (stream, secured) = match shake(stream, &tls, &metrics).await {
+        Ok(shaken) => shaken,
+        Err(answered) => {
+            if let Some(told) = answered {
+                access::tell_on(&conn, told);
+            }
+            return;
+        }
     };
     conn.state.enter(Phase::Idle);
     conn.secured = Some(Rc::new(secured));
@@ -221,7 +229,10 @@ where
     };
     if agreed.is_some_and(|agreed| agreed != protocol) && protocol != Detected::Opaque {
         // Bytes of one protocol under the name of another are an attack or a broken client.
-        metrics.refused.inc("not-as-agreed");
+        let why = "the first bytes are of another protocol than ALPN has settled";
+        let told = Told::unanswered(Kind::Refused(400), "not-as-agreed", why);
+        metrics.refused.inc(told.class);
+        access::tell_on(&conn, told);
         return;
     }
     conn.serial = protocol == Detected::Http1;
@@ -253,12 +264,22 @@ where
                 tcp::forward(&conn, &entry, &mut io).await;
             }
             _ => {
-                metrics.refused.inc("not-http");
-                tcp::say_not_http(&mut stream).await;
+                metrics.refused.inc(NOT_HTTP.reason);
+                let (answer, bytes) = refused_bytes(NOT_HTTP);
+                access::tell_on(&conn, Told::answered(NOT_HTTP, bytes));
+                // The caller may be gone; there is nobody else to tell.
+                stream.write_all(&answer).await.ok();
+                stream.shutdown().await.ok();
             }
         },
     }
 }
+
+const NOT_HTTP: Refusal = Refusal {
+    status: 400,
+    reason: "not-http",
+    text: "this port speaks HTTP/1.1 and HTTP/2, and the first bytes were neither",
+};
 
 /// Reads until the protocol can be told; with `patience`, a silent caller is taken for one that
 /// waits for the server to speak. `None`: the connection ended.

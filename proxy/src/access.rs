@@ -13,10 +13,12 @@ mod line;
 mod record;
 mod span;
 mod trail;
+mod unread;
 mod writer;
 
 pub(crate) use record::{End, Record};
-pub(crate) use trail::{Trail, read_context};
+pub(crate) use trail::{Own, Trail, read_context};
+pub(crate) use unread::{Told, Unread, tell, tell_on};
 
 use crate::metrics::SightMetrics;
 use heddle_core::config::{AccessLog, ProxyConfig, Tracing};

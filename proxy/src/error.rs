@@ -1,6 +1,7 @@
 //! Why a request could not be answered by an upstream.
 
 use heddle_core::answer::Kind;
+use heddle_core::guard::Refusal;
 use std::borrow::Cow;
 
 /// An answer of the proxy's own in the making: its kind and the reason told to the caller.
@@ -10,6 +11,8 @@ pub(crate) struct Error {
     pub(crate) kind: Kind,
     /// What happened, for a person.
     pub(crate) reason: Cow<'static, str>,
+    /// What was wrong with a message that is refused, or why it was shed, as a metric label.
+    class: Option<&'static str>,
 }
 
 impl Error {
@@ -17,7 +20,31 @@ impl Error {
         Self {
             kind,
             reason: reason.into(),
+            class: None,
         }
+    }
+
+    /// A message that the guard refuses.
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self::new(Kind::Refused(refusal.status), refusal.text).of_class(refusal.reason)
+    }
+
+    /// With a reason that is finer than the kind.
+    pub(crate) fn of_class(self, class: &'static str) -> Self {
+        Self {
+            class: Some(class),
+            ..self
+        }
+    }
+
+    /// What is counted: the class of what was refused, or else the kind.
+    pub(crate) fn class(&self) -> &'static str {
+        self.class.unwrap_or(self.kind.label())
+    }
+
+    /// The class, if it has one that is finer than the kind.
+    pub(crate) fn finer(&self) -> Option<&'static str> {
+        self.class
     }
 }
 

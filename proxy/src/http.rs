@@ -12,9 +12,11 @@ mod view;
 
 pub(crate) use body::{BodySource, Finished, Gate, GateSignal, OutBody, ResponseBody};
 pub(crate) use forward::{Hop, for_http1, for_http2, outgoing_head, response_head};
-pub(crate) use guard1::Watch;
+pub(crate) use guard1::{HEADER_TIMEOUT, Watch};
 pub(crate) use guard2::{Overdue, Streams};
-pub(crate) use respond::{grpc_status, injected, is_grpc, refused, respond};
+pub(crate) use respond::{
+    close, grpc_status, injected, is_grpc, refused, refused_bytes, respond, says,
+};
 pub(crate) use serve::serve;
 pub(crate) use spare::Spare;
 pub(crate) use tunnel::splice;

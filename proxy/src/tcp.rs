@@ -8,7 +8,7 @@ use crate::router::{Conn, PathEntry, connect_target};
 use crate::tls::Upstream;
 use heddle_core::name::Path;
 use std::net::SocketAddr;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Endpoints tried before a connection is given up: the first, and as many as HTTP retries by default.
 const ATTEMPTS: usize = 3;
@@ -93,16 +93,4 @@ fn gave_up(conn: &Conn, entry: &PathEntry, kind: &'static str, reason: &str) {
     conn.listener.running.borrow().metrics.refused.inc(kind);
     entry.service.metrics.answers.inc(kind);
     tracing::info!(name = %entry.path, kind, reason, "connection refused");
-}
-
-/// What a caller gets that does not speak HTTP where nothing else is possible.
-pub(crate) async fn say_not_http<S: AsyncWrite + Unpin>(stream: &mut S) {
-    let text = "this port speaks HTTP/1.1 and HTTP/2, and the first bytes were neither\n";
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\nheddle-err: refused; reason=\"not HTTP\"\r\ncontent-length: {}\r\n\r\n{text}",
-        text.len()
-    );
-    // The caller may be gone; there is nobody else to tell.
-    stream.write_all(answer.as_bytes()).await.ok();
-    stream.shutdown().await.ok();
 }

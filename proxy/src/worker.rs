@@ -1,18 +1,20 @@
 //! One core's share of the data plane: its own runtime, listener sockets, caches and pools.
 
 use crate::accept;
+use crate::access::{self, Told};
 use crate::client::{Client, Policy};
 use crate::clock;
-use crate::http::{Overdue, Spare};
+use crate::http::{HEADER_TIMEOUT, Overdue, Spare};
 use crate::io::{ConnState, Order, Phase};
 use crate::router::ListenerState;
 use crate::shared::{Running, RunningListener, Shared};
+use heddle_core::answer::Kind;
 use heddle_core::config::ListenerLimits;
 use heddle_core::name::Path;
 use heddle_core::random::Xoshiro;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::TcpStream as StdTcpStream;
+use std::net::{IpAddr, TcpStream as StdTcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -103,6 +105,7 @@ struct Listening {
 struct Connection {
     state: Arc<ConnState>,
     listener: Rc<ListenerState>,
+    caller: IpAddr,
     abort: AbortHandle,
 }
 
@@ -165,6 +168,8 @@ impl Worker {
             }
         }
         for connection in self.connections.borrow().values() {
+            // Says who ends the requests that are left.
+            connection.state.order(Order::Close);
             connection.abort.abort();
         }
     }
@@ -345,6 +350,7 @@ impl Worker {
         self: &Rc<Self>,
         state: Arc<ConnState>,
         listener: Rc<ListenerState>,
+        caller: IpAddr,
         abort: AbortHandle,
     ) -> Registered {
         let id = self.next_connection.get();
@@ -359,6 +365,7 @@ impl Worker {
             Connection {
                 state,
                 listener,
+                caller,
                 abort,
             },
         );
@@ -410,17 +417,20 @@ impl Worker {
                         connection.state.wake();
                         continue;
                     }
-                    connection
-                        .listener
-                        .running
-                        .borrow()
-                        .metrics
-                        .refused
-                        .inc("header-timeout");
+                    self.refuse_silently(connection);
                 }
                 connection.state.order(Order::Close);
             }
         }
+    }
+
+    /// A head that did not come in time, from a caller whose protocol is not known: there is no way to tell it.
+    fn refuse_silently(&self, connection: &Connection) {
+        let (why, listener) = (HEADER_TIMEOUT, connection.listener.running.borrow().clone());
+        listener.metrics.refused.inc(why.reason);
+        let mut told = Told::unanswered(Kind::Refused(why.status), why.reason, why.text);
+        told.started = connection.state.phase().1;
+        access::tell(self, &listener, connection.caller, told);
     }
 
     fn sweep(&self) {
@@ -474,7 +484,8 @@ impl Connection {
             Some(_) if self.state.ordered() == Order::Close => self.abort.abort(),
             Some(why) => {
                 if why == Overdue::Block {
-                    self.listener.metrics.refused.inc("header-timeout");
+                    self.listener.metrics.refused.inc(HEADER_TIMEOUT.reason);
+                    self.state.watch.end_all(HEADER_TIMEOUT);
                 }
                 self.state.order(Order::Close);
             }

@@ -2,6 +2,8 @@
 
 mod collector;
 mod disk;
+mod ends;
 mod log;
 mod origin;
+mod own;
 mod support;

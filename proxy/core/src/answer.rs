@@ -8,10 +8,33 @@ use std::fmt::Write;
 /// Bytes of a reason that are shown; names can be long, and a header must fit the peer's bounds.
 pub const REASON_MAX: usize = 512;
 
+/// The word for an answer that a `Fault` gives.
+pub const FAULT: &str = "fault";
+
+/// The word for an answer that a rule of a `Route` gives itself, a redirect or a status; it is no error.
+pub const RULE: &str = "rule";
+
+/// Every word that `heddle-err` may begin with: those of [`Kind::ALL`], [`FAULT`] and [`RULE`].
+pub fn words() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.into_iter().map(Kind::label).chain([FAULT, RULE])
+}
+
+/// The value of `heddle-err`: a word, and the reason as a quoted string of printable ASCII.
+pub fn error_header(word: &str, reason: &str) -> String {
+    let mut value = format!("{word}; reason=\"");
+    escape(&mut value, shortened(reason), |value, byte| {
+        if matches!(byte, b'"' | b'\\') {
+            value.push('\\');
+        }
+    });
+    value.push('"');
+    value
+}
+
 /// Why the proxy answers itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Hostile or malformed; with the HTTP status: 400, 413, 414, 417, 431, 501 or 505.
+    /// Hostile or malformed; with the HTTP status: 400, 408, 413, 414, 417, 421, 431, 501 or 505.
     Refused(u16),
     /// No identifier makes a name of it.
     Unidentified,
@@ -132,14 +155,7 @@ impl Kind {
     /// assert_eq!(value, r#"no-such-name; reason="no name /svc/\"x\"%0d%0aset-cookie: a=b""#);
     /// ```
     pub fn error_header(self, reason: &str) -> String {
-        let mut value = format!("{}; reason=\"", self.label());
-        escape(&mut value, shortened(reason), |value, byte| {
-            if matches!(byte, b'"' | b'\\') {
-                value.push('\\');
-            }
-        });
-        value.push('"');
-        value
+        error_header(self.label(), reason)
     }
 }
 
@@ -173,7 +189,9 @@ fn title(status: u16) -> &'static str {
         404 => "Not Found",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        408 => "Request Timeout",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",

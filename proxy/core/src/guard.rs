@@ -3,8 +3,11 @@
 //! Pure, on bytes. A guard sees what a caller sends before any parser does, and knows where a message begins
 //! and ends; what could be understood in two ways is refused as a whole (RFC 9112 section 11.2 on smuggling).
 
+mod glimpse;
 pub mod http1;
 pub mod http2;
+
+pub use glimpse::{Glimpse, glimpse};
 
 /// Why a message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,10 +18,10 @@ struct Line<'a> {
     time: String,
     listener: &'a str,
     caller: String,
-    protocol: &'static str,
-    method: Cow<'a, str>,
+    protocol: Option<&'static str>,
+    method: Option<Cow<'a, str>>,
     authority: Option<Cow<'a, str>>,
-    path: Cow<'a, str>,
+    path: Option<Cow<'a, str>>,
     name: Option<String>,
     route: Option<String>,
     rule: Option<usize>,
@@ -41,6 +41,7 @@ struct Line<'a> {
     end: &'static str,
     timer: Option<&'static str>,
     error: Option<&'a str>,
+    refusal: Option<&'static str>,
     reason: Option<Cow<'a, str>>,
     trace_id: Option<String>,
     span_id: Option<String>,
@@ -65,12 +66,9 @@ pub(super) fn append(out: &mut Vec<u8>, record: &Record, query: bool) {
         listener: &record.listener.name,
         caller: record.caller.to_string(),
         protocol: protocol(record),
-        method: bounded(record.method.as_str()),
+        method: method(record),
         authority: authority(record),
-        path: match (query, record.uri.query()) {
-            (true, Some(text)) => bounded_owned(format!("{}?{text}", record.uri.path())),
-            _ => bounded(record.uri.path()),
-        },
+        path: path(record, query),
         name: record
             .name
             .as_ref()
@@ -110,6 +108,7 @@ pub(super) fn append(out: &mut Vec<u8>, record: &Record, query: bool) {
         end: record.end.word(),
         timer: record.timer,
         error: record.error.as_ref().map(|(kind, _)| *kind),
+        refusal: record.refusal,
         reason: record.error.as_ref().map(|(_, reason)| bounded(reason)),
         trace_id: record.trace.map(|trace| Hex(&trace.trace).to_string()),
         span_id: (record.span != [0; 8]).then(|| Hex(&record.span).to_string()),
@@ -128,17 +127,41 @@ fn attempt(tried: &Tried) -> Attempt {
     }
 }
 
-pub(super) fn protocol(record: &Record) -> &'static str {
-    match (record.version, record.grpc) {
+fn protocol(record: &Record) -> Option<&'static str> {
+    let version = match &record.unread {
+        Some(unread) => unread.protocol?,
+        None => record.version,
+    };
+    Some(match (version, record.grpc) {
         (_, true) => "grpc",
         (http::Version::HTTP_2, _) => "http/2",
         (http::Version::HTTP_10, _) => "http/1.0",
         _ => "http/1.1",
+    })
+}
+
+fn method(record: &Record) -> Option<Cow<'_, str>> {
+    match &record.unread {
+        Some(unread) => unread.glimpse.method.as_deref().map(bounded),
+        None => Some(bounded(record.method.as_str())),
     }
+}
+
+fn path(record: &Record, query: bool) -> Option<Cow<'_, str>> {
+    if let Some(unread) = &record.unread {
+        return unread.glimpse.target.as_deref().map(bounded);
+    }
+    Some(match (query, record.uri.query()) {
+        (true, Some(text)) => bounded_owned(format!("{}?{text}", record.uri.path())),
+        _ => bounded(record.uri.path()),
+    })
 }
 
 /// Whom the request is for, as the caller wrote it.
 pub(super) fn authority(record: &Record) -> Option<Cow<'_, str>> {
+    if let Some(unread) = &record.unread {
+        return unread.glimpse.host.as_deref().map(bounded);
+    }
     match (record.uri.authority(), &record.host) {
         (Some(authority), _) => Some(bounded(authority.as_str())),
         (None, Some(host)) => Some(match String::from_utf8_lossy(host.as_bytes()) {

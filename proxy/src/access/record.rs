@@ -1,6 +1,8 @@
 //! What is known of a request when it is over.
 
+use super::unread::Unread;
 use heddle_core::Nanos;
+use heddle_core::answer::RULE;
 use heddle_core::config::{Listener, Route};
 use heddle_core::name::{Dtab, Path};
 use heddle_core::trace::TraceContext;
@@ -20,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) host: Option<HeaderValue>,
+    /// In place of method, target and host: a message that was refused before it was read.
+    pub(crate) unread: Option<Box<Unread>>,
     pub(crate) name: Option<Path>,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) rule: Option<usize>,
@@ -42,6 +46,8 @@ pub(crate) struct Record {
     pub(crate) timer: Option<&'static str>,
     /// The kind and the reason of an answer that is the proxy's own.
     pub(crate) error: Option<(&'static str, Cow<'static, str>)>,
+    /// The class of a refusal, as metrics label it.
+    pub(crate) refusal: Option<&'static str>,
     /// The caller's place in the trace, or the place where it begins.
     pub(crate) trace: Option<TraceContext>,
     /// Whether the span that `trace` names is the caller's.
@@ -103,7 +109,7 @@ impl Record {
     pub(crate) fn is_error(&self) -> bool {
         self.status >= 500
             || self.status == 0
-            || self.error.is_some()
+            || self.error.as_ref().is_some_and(|(kind, _)| *kind != RULE)
             || self.end != End::Complete
             || self.grpc_status.is_some_and(|code| code != 0)
     }

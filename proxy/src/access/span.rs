@@ -4,6 +4,7 @@ use super::line;
 use super::record::{End, Record, Tried};
 use crate::metrics::SightMetrics;
 use heddle_core::Nanos;
+use heddle_core::answer::RULE;
 use heddle_core::config::Tracing;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
@@ -247,7 +248,11 @@ fn of_request(record: &Record) -> Vec<KeyValue> {
     );
     add(
         "error.type",
-        record.error.as_ref().map(|(kind, _)| (*kind).to_owned()),
+        record
+            .error
+            .as_ref()
+            .filter(|(word, _)| *word != RULE)
+            .map(|(word, _)| (*word).to_owned()),
     );
     add("heddle.timer", record.timer.map(str::to_owned));
     if record.status > 0 {

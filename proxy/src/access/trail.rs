@@ -1,7 +1,9 @@
 //! What a request leaves while it is worked on.
 
 use super::record::{End, Record, Tried};
+use super::unread::timer_of;
 use crate::clock;
+use crate::io::Order;
 use crate::router::Conn;
 use heddle_core::Nanos;
 use heddle_core::config::Route;
@@ -15,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -87,6 +90,7 @@ impl Trail {
             method: request.method().clone(),
             uri: request.uri().clone(),
             host: request.headers().get(HOST).cloned(),
+            unread: None,
             name: None,
             route: None,
             rule: None,
@@ -103,6 +107,7 @@ impl Trail {
             end: End::Caller,
             timer: None,
             error: None,
+            refusal: None,
             trace,
             has_parent,
             span,
@@ -202,25 +207,26 @@ impl Trail {
     }
 
     /// An answer of the proxy's own goes to the caller.
-    pub(crate) fn own(
-        &self,
-        kind: &'static str,
-        reason: Cow<'static, str>,
-        status: u16,
-        grpc: Option<u32>,
-        bytes: u64,
-    ) {
-        self.answered(status);
+    pub(crate) fn own(&self, own: Own) {
+        self.answered(own.status);
         self.with(|record| {
-            record.error = Some((kind, reason));
             // Whoever else could run out of time has said so.
-            record.timer = record.timer.or(match kind {
-                "timeout" => Some("bind"),
-                "deadline" => Some("deadline"),
-                _ => None,
-            });
+            record.timer = record.timer.or(timer_of(own.word, own.class));
+            record.error = Some((own.word, own.reason));
+            record.refusal = own.class;
         });
-        self.over(End::Complete, grpc, bytes);
+        self.over(End::Complete, own.grpc, own.bytes);
+    }
+
+    /// The connection ends with the answer, by the proxy's will.
+    pub(crate) fn last(&self) {
+        self.with(|record| record.end = End::Proxy);
+    }
+
+    /// The proxy resets it on purpose, instead of an answer.
+    pub(crate) fn reset(&self, word: &'static str, reason: String) {
+        self.with(|record| record.error = Some((word, reason.into())));
+        self.over(End::Proxy, None, 0);
     }
 
     /// A timer ended it.
@@ -246,11 +252,43 @@ impl Trail {
     }
 }
 
+/// An answer of the proxy's own.
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// What `heddle-err` begins with.
+    pub(crate) word: &'static str,
+    pub(crate) class: Option<&'static str>,
+    pub(crate) reason: Cow<'static, str>,
+    pub(crate) status: u16,
+    pub(crate) grpc: Option<u32>,
+    /// Of its body.
+    pub(crate) bytes: u64,
+}
+
+/// What looks like a side that went away may be the end of a connection by the proxy.
+fn see_who_ended(record: &mut Record, conn: &Conn) {
+    // A body that is broken off ends the exchange with the service, too.
+    if let Some(refusal) = conn.state.watch.refused_body() {
+        record.end = End::Proxy;
+        record.timer = timer_of("refused", Some(refusal.reason));
+        record.error = Some(("refused", refusal.text.into()));
+        record.refusal = Some(refusal.reason);
+    } else if record.end == End::Caller && conn.state.ordered() == Order::Close {
+        record.end = End::Proxy;
+        if conn.worker.shared.draining.load(Relaxed) {
+            record.timer = Some("drain");
+        }
+    }
+}
+
 impl Drop for Trail {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else {
             return;
         };
+        if matches!(record.end, End::Caller | End::Upstream) {
+            see_who_ended(&mut record, &self.conn);
+        }
         record.log &= !self.errors_only || record.is_error();
         if !record.log && !record.is_sampled() {
             return;

@@ -7,8 +7,8 @@
 use crate::io::{ConnState, Io, Phase};
 use crate::metrics::ListenerMetrics;
 use bytes::{Buf, BytesMut};
-use heddle_core::guard::Refusal;
 use heddle_core::guard::http1::{Limits, Scanner, Step};
+use heddle_core::guard::{Glimpse, Refusal, glimpse};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -31,12 +31,22 @@ const LINGER: Duration = Duration::from_secs(1);
 /// What the parser gets in place of a message that is refused.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
+/// A message that is refused, as far as it is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    /// `None`: its head has passed, so that more than this is known of it.
+    pub(crate) glimpse: Option<Glimpse>,
+    /// When it began, by the worker's coarse clock.
+    pub(crate) since: u64,
+}
+
 /// What a guarded connection, its requests and the worker's sweeper tell each other.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     /// One more than the index of the message that is refused; 0: none is.
     refused: AtomicU64,
-    refusal: Mutex<Option<Refusal>>,
+    refusal: Mutex<Option<Box<Refused>>>,
     /// Whether it was refused in its body.
     in_body: AtomicBool,
     /// One more than the index of the message that asks to change the protocol; 0: none does.
@@ -63,18 +73,28 @@ impl Watch {
         self.expired.store(false, Relaxed);
     }
 
-    fn refuse(&self, index: u64, in_body: bool, refusal: Refusal) {
-        *crate::shared::lock(&self.refusal) = Some(refusal);
+    fn refuse(&self, index: u64, in_body: bool, refused: Refused) {
+        *crate::shared::lock(&self.refusal) = Some(Box::new(refused));
         self.in_body.store(in_body, Relaxed);
         self.refused.store(index + 1, Relaxed);
     }
 
     /// Why the message of this index is answered with a refusal, if it is.
-    pub(crate) fn refusal_of(&self, index: u64) -> Option<Refusal> {
+    pub(crate) fn refusal_of(&self, index: u64) -> Option<Box<Refused>> {
         if self.refused.load(Relaxed) != index + 1 {
             return None;
         }
-        *crate::shared::lock(&self.refusal)
+        crate::shared::lock(&self.refusal).clone()
+    }
+
+    /// A whole connection of HTTP/2 is ended, with every message on it.
+    pub(crate) fn end_all(&self, refusal: Refusal) {
+        let refused = Refused {
+            refusal,
+            glimpse: None,
+            since: 0,
+        };
+        self.refuse(u64::MAX - 1, true, refused);
     }
 
     /// Why the body of the message in flight was broken off, if it was.
@@ -82,7 +102,8 @@ impl Watch {
         if !self.in_body.load(Relaxed) {
             return None;
         }
-        *crate::shared::lock(&self.refusal)
+        let refused = crate::shared::lock(&self.refusal);
+        refused.as_ref().map(|refused| refused.refusal)
     }
 
     /// Whether the message of this index asks to change the protocol.
@@ -168,24 +189,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
                 passed
             }
             Step::Refuse(passed, refusal) => {
-                self.refuse(refusal);
+                self.refuse(refusal, &bytes[passed..]);
                 passed
             }
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    /// Refuses the message that `bytes` belong to.
+    fn refuse(&mut self, refusal: Refusal, bytes: &[u8]) {
         self.metrics.refused.inc(refusal.reason);
         let heads = self.scanner.heads();
-        self.fate = Some(
-            if self.scanner.in_body() || self.scanner.has_broken_body() {
-                self.state.watch.refuse(heads - 1, true, refusal);
-                Fate::Body(refusal.text)
-            } else {
-                self.state.watch.refuse(heads, false, refusal);
-                Fate::Head(STAND_IN)
-            },
-        );
+        let in_body = self.scanner.in_body() || self.scanner.has_broken_body();
+        let (index, fate) = if in_body {
+            (heads - 1, Fate::Body(refusal.text))
+        } else {
+            (heads, Fate::Head(STAND_IN))
+        };
+        self.fate = Some(fate);
+        let refused = Refused {
+            refusal,
+            glimpse: (!in_body).then(|| glimpse(bytes)),
+            since: self.state.phase().1,
+        };
+        self.state.watch.refuse(index, in_body, refused);
         self.scanner.close();
         // Its answer is under way: neither idle nor a head that is waited for.
         self.state.enter(Phase::Busy);
@@ -241,9 +267,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             return Poll::Pending;
         }
         if in_body {
-            self.refuse(BODY_TIMEOUT);
+            self.refuse(BODY_TIMEOUT, &[]);
         } else if self.scanner.in_head() {
-            self.refuse(HEADER_TIMEOUT);
+            let held = std::mem::take(&mut self.held);
+            self.refuse(HEADER_TIMEOUT, &held);
         } else {
             return Poll::Ready(Ok(false));
         }
@@ -280,7 +307,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     }
 }
 
-const HEADER_TIMEOUT: Refusal = Refusal {
+/// A head did not come in time.
+pub(crate) const HEADER_TIMEOUT: Refusal = Refusal {
     status: 408,
     reason: "header-timeout",
     text: "the head of the request did not arrive within this listener's headerTimeout",

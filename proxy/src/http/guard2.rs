@@ -7,6 +7,7 @@ use crate::clock;
 use crate::io::{ConnState, Io};
 use crate::metrics::ListenerMetrics;
 use heddle_core::Nanos;
+use heddle_core::guard::Refusal;
 use heddle_core::guard::http2::{Accountant, Breach, goaway};
 use std::io;
 use std::pin::Pin;
@@ -133,6 +134,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             return;
         }
         self.metrics.refused.inc(breach.reason);
+        self.state.watch.end_all(Refusal {
+            status: 0,
+            reason: breach.reason,
+            text: breach.text,
+        });
         tracing::debug!(reason = breach.reason, "connection ended: {}", breach.text);
         // Within a frame that is half sent, a GOAWAY would be taken for part of it.
         let words = if self.accountant.at_boundary() {

@@ -2,7 +2,7 @@
 
 use super::ResponseBody;
 use crate::error::Error;
-use heddle_core::answer::Kind;
+use heddle_core::answer::{Kind, error_header};
 use heddle_core::guard::Refusal;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -41,28 +41,49 @@ pub(crate) fn respond(error: &Error, grpc: bool) -> Response<ResponseBody> {
     response
 }
 
-/// The answer to a message that the guard refuses; nothing is understood of what follows it.
+/// The answer to a message that the guard refuses.
 pub(crate) fn refused(refusal: Refusal) -> Response<ResponseBody> {
-    let error = Error::new(Kind::Refused(refusal.status), refusal.text);
-    let mut response = respond(&error, false);
-    response
-        .headers_mut()
-        .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    let mut response = respond(&Error::refused(refusal), false);
+    close(&mut response);
     response
 }
 
-/// The answer of a `Fault`: its status or gRPC code, and `heddle-err: fault` so that nobody takes it for a real one.
-pub(crate) fn injected(status: u16, grpc: Option<u32>, reason: &str) -> Response<ResponseBody> {
+/// Says that an answer is the connection's last: nothing is understood of what follows the message.
+pub(crate) fn close(response: &mut Response<ResponseBody>) {
+    response
+        .headers_mut()
+        .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// The same as bytes, where no HTTP is spoken; and how many of them are the body.
+pub(crate) fn refused_bytes(refusal: Refusal) -> (Vec<u8>, u64) {
+    let kind = Kind::Refused(refusal.status);
+    let body = kind.problem_json(refusal.text);
+    let bytes = format!(
+        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/problem+json\r\nheddle-err: {}\r\ncontent-length: {}\r\n\r\n{body}",
+        StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST),
+        kind.error_header(refusal.text),
+        body.len()
+    );
+    (bytes.into_bytes(), body.len() as u64)
+}
+
+/// Says of an answer whose it is, and why.
+pub(crate) fn says(headers: &mut HeaderMap, word: &str, reason: &str) {
+    headers.insert(HEDDLE_ERR, value(&error_header(word, reason)));
+}
+
+/// The answer of a `Fault`: its status, or a gRPC code with its message.
+pub(crate) fn injected(status: u16, grpc: Option<(u32, &str)>) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::own(""));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let headers = response.headers_mut();
-    if let Some(code) = grpc {
+    if let Some((code, reason)) = grpc {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(GRPC_STATUS, HeaderValue::from(code));
         headers.insert(GRPC_MESSAGE, value(&percent_encode(reason)));
     }
-    headers.insert(HEDDLE_ERR, value(&format!("fault; reason=\"{reason}\"")));
     response
 }
 

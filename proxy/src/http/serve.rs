@@ -1,17 +1,21 @@
 //! Serving HTTP on one downstream connection.
 
-use super::guard1::Guarded;
+use super::guard1::{Guarded, Refused};
 use super::guard2;
 use super::{BoxError, ResponseBody, refused};
+use crate::access::{Told, Unread, tell_on};
 use crate::client::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 use crate::exec::LocalExec;
 use crate::io::{ConnState, Io, Order, Phase};
 use crate::router::{Answering, Conn, handle};
 use heddle_core::detect::Detected;
+use heddle_core::guard::Glimpse;
 use heddle_core::guard::http1::Limits;
+use http::header::HOST;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::RefCell;
 use std::future::{poll_fn, ready};
@@ -44,13 +48,43 @@ impl tower_service::Service<Request<Incoming>> for Router {
         let index = self.before;
         self.before += 1;
         let watch = &self.conn.state.watch;
-        if let Some(refusal) = watch.refusal_of(index) {
-            return Box::pin(ready(Ok(refused(refusal))));
+        if let Some(told) = watch.refusal_of(index) {
+            let answer = answer_refused(&self.conn, *told, &request);
+            return Box::pin(ready(Ok(answer)));
         }
         if watch.is_asked(index) {
             return decided(self.conn.clone(), request);
         }
         handle(self.conn.clone(), request)
+    }
+}
+
+/// Answers a message that the guard refused, and tells of it.
+fn answer_refused(
+    conn: &Conn,
+    message: Refused,
+    request: &Request<Incoming>,
+) -> Response<ResponseBody> {
+    let answer = refused(message.refusal);
+    let bytes = Body::size_hint(answer.body()).lower();
+    let mut told = Told::answered(message.refusal, bytes);
+    told.started = message.since;
+    told.unread = Unread {
+        protocol: Some(Version::HTTP_11),
+        // Without one, the head was good and the body came with it; otherwise the request is a stand-in.
+        glimpse: message.glimpse.unwrap_or_else(|| seen(request)),
+    };
+    tell_on(conn, told);
+    answer
+}
+
+/// What there is to be told of a request that was read.
+fn seen(request: &Request<Incoming>) -> Glimpse {
+    let host = request.headers().get(HOST);
+    Glimpse {
+        method: Some(request.method().to_string()),
+        target: Some(request.uri().path().to_owned()),
+        host: host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()),
     }
 }
 
@@ -114,10 +148,14 @@ where
             .serve_connection(TokioIo::new(guarded), service);
         // `GOAWAY` with the highest id first and the final one a round trip later, so that no
         // stream on its way is lost (RFC 9113 section 6.8).
-        return drive(&conn.state, Order::Drain, pin!(connection), |connection| {
+        drive(&conn.state, Order::Drain, pin!(connection), |connection| {
             connection.graceful_shutdown();
         })
         .await;
+        if let Some(refusal) = conn.state.watch.refused_body() {
+            tell_on(&conn, Told::ended(refusal));
+        }
+        return;
     }
     let guarded = Guarded::new(
         io,

@@ -108,7 +108,7 @@ impl Admission {
             }
         };
         metrics.shed.inc(reason);
-        Err(error)
+        Err(error.of_class(reason))
     }
 
     /// Waits for the service to answer at all, as one that has no requests to queue.

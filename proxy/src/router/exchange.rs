@@ -7,16 +7,17 @@ use super::hop::{self, Context};
 use super::plan::Plan;
 use super::retry::Attempts;
 use super::{Conn, fault, mirror, own};
-use crate::access::{End, Trail};
+use crate::access::{Own, Trail};
 use crate::clock;
 use crate::error::Error;
 use crate::http::{
-    BodySource, BoxError, Gate, HeadView, ResponseBody, is_grpc, outgoing_head, refused, respond,
+    BodySource, BoxError, Gate, HeadView, ResponseBody, close, grpc_status, is_grpc, outgoing_head,
+    respond, says,
 };
 use crate::io::{Order, Phase};
 use crate::shared::{Running, RunningListener};
 use heddle_core::Nanos;
-use heddle_core::answer::Kind;
+use heddle_core::answer::{FAULT, Kind, RULE};
 use heddle_core::config::{Identifier, Mode, Route, Rule};
 use heddle_core::identify::{Identified, RequestView, consume_path, identify_first};
 use heddle_core::name::Path;
@@ -171,23 +172,23 @@ impl Call {
         match self.serve().await {
             Ok(answer) => Ok(answer),
             Err(Ended::Answer(error)) => Ok(self.exchange.own_answer(&self.entry, &error)),
-            Err(Ended::Injected(answer)) => {
-                let elapsed = clock::now().saturating_sub(self.exchange.started);
-                self.entry
-                    .service
-                    .metrics
-                    .answered(answer.status().as_u16(), elapsed);
-                if let Some(trail) = &self.exchange.trail {
-                    let status = answer.status().as_u16();
-                    let grpc = crate::http::grpc_status(answer.headers());
-                    trail.own("fault", "a Fault answers".into(), status, grpc, 0);
-                }
-                Ok(answer)
+            Err(Ended::Injected(answer, reason)) => {
+                Ok(self.exchange.by_rule(&self.entry, FAULT, reason, answer))
             }
             Err(Ended::Reset(error)) => {
                 let conn = &self.exchange.conn;
                 let broken = conn.state.watch.refused_body().filter(|_| conn.serial);
-                broken.map(refused).map(Ok).unwrap_or(Err(error))
+                let Some(refusal) = broken else {
+                    return Err(error);
+                };
+                let mut answer = self
+                    .exchange
+                    .own_answer(&self.entry, &Error::refused(refusal));
+                close(&mut answer);
+                if let Some(trail) = &self.exchange.trail {
+                    trail.last();
+                }
+                Ok(answer)
             }
         }
     }
@@ -223,15 +224,8 @@ impl Call {
             Box::pin(fault::inject(&self.exchange, &entry, &self.parts)).await?;
         }
         if let Some(answer) = rule.and_then(own::fixed) {
-            entry.service.metrics.answered(
-                answer.status().as_u16(),
-                clock::now().saturating_sub(self.exchange.started),
-            );
-            if let Some(trail) = &self.exchange.trail {
-                trail.answered(answer.status().as_u16());
-                trail.over(End::Complete, None, 0);
-            }
-            return Ok(answer);
+            let reason = own::which(route, index);
+            return Ok(self.exchange.by_rule(&entry, RULE, reason, answer));
         }
         let slots = index.map(|index| &entry.rules[index]);
         let slot = match (rule, slots) {
@@ -297,7 +291,7 @@ fn refuse(
     grpc: bool,
     trail: Option<&Trail>,
 ) -> Response<ResponseBody> {
-    listener.metrics.refused.inc(error.kind.label());
+    listener.metrics.refused.inc(error.class());
     let response = respond(error, grpc);
     note_own(trail, error, &response, grpc);
     response
@@ -308,13 +302,14 @@ fn note_own(trail: Option<&Trail>, error: &Error, response: &Response<ResponseBo
     let Some(trail) = trail else {
         return;
     };
-    trail.own(
-        error.kind.label(),
-        error.reason.clone(),
-        response.status().as_u16(),
-        grpc.then(|| error.kind.grpc()),
-        Body::size_hint(response.body()).lower(),
-    );
+    trail.own(Own {
+        word: error.kind.label(),
+        class: error.finer(),
+        reason: error.reason.clone(),
+        status: response.status().as_u16(),
+        grpc: grpc.then(|| error.kind.grpc()),
+        bytes: Body::size_hint(response.body()).lower(),
+    });
 }
 
 /// Counts a request in flight on its listener and, once it has one, its name; its drop ends the
@@ -394,6 +389,35 @@ impl Exchange {
         note_own(self.trail.as_deref(), error, &response, self.grpc);
         tracing::debug!(name = %entry.path, %error, "answered by the proxy");
         response
+    }
+
+    /// An answer that configuration asked for: a `Fault`'s, or one that a rule gives itself.
+    fn by_rule(
+        &self,
+        entry: &PathEntry,
+        word: &'static str,
+        reason: String,
+        mut answer: Response<ResponseBody>,
+    ) -> Response<ResponseBody> {
+        let (metrics, status) = (&entry.service.metrics, answer.status().as_u16());
+        metrics.answers.inc(word);
+        metrics.answered(status, clock::now().saturating_sub(self.started));
+        let grpc = grpc_status(answer.headers());
+        if let Some(code) = grpc {
+            metrics.grpc_status(code);
+        }
+        says(answer.headers_mut(), word, &reason);
+        if let Some(trail) = &self.trail {
+            trail.own(Own {
+                word,
+                class: None,
+                reason: reason.into(),
+                status,
+                grpc,
+                bytes: 0,
+            });
+        }
+        answer
     }
 
     /// The cache's entry for the request's logical name.
@@ -561,8 +585,8 @@ pub(super) fn put(headers: &mut http::HeaderMap, name: &str, value: &str) {
 pub(super) enum Ended {
     /// The proxy answers.
     Answer(Error),
-    /// A `Fault` answers.
-    Injected(Response<ResponseBody>),
+    /// A `Fault` answers, and which one.
+    Injected(Response<ResponseBody>, String),
     /// The connection or stream is reset.
     Reset(BoxError),
 }

@@ -4,6 +4,7 @@ use super::entry::PathEntry;
 use super::exchange::{Ended, Exchange};
 use crate::clock;
 use crate::http::{HeadView, injected};
+use heddle_core::answer::FAULT;
 use heddle_core::config::FaultKind;
 use heddle_core::random::Rng;
 use heddle_core::route::{self, Caller};
@@ -40,12 +41,18 @@ pub(super) async fn inject(
         match fault.kind {
             FaultKind::None => {}
             FaultKind::Status(status) => {
-                return Err(Ended::Injected(injected(status, None, &reason())));
+                return Err(Ended::Injected(injected(status, None), reason()));
             }
             FaultKind::Grpc(code) => {
-                return Err(Ended::Injected(injected(200, Some(code), &reason())));
+                let answer = injected(200, Some((code, &reason())));
+                return Err(Ended::Injected(answer, reason()));
             }
-            FaultKind::Reset => return Err(Ended::Reset(reason().into())),
+            FaultKind::Reset => {
+                if let Some(trail) = &exchange.trail {
+                    trail.reset(FAULT, reason());
+                }
+                return Err(Ended::Reset(reason().into()));
+            }
         }
     }
     Ok(())

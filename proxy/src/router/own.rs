@@ -10,7 +10,7 @@ use crate::http::{HeadView, ResponseBody};
 use crate::shared::RunningListener;
 use crate::worker::Worker;
 use heddle_core::answer::Kind;
-use heddle_core::config::Rule;
+use heddle_core::config::{Route, Rule};
 use heddle_core::guard::http2::{Head, check_request};
 use heddle_core::headers as decide;
 use heddle_core::identify::RequestView;
@@ -39,7 +39,8 @@ pub(super) fn check(conn: &Conn, parts: &Parts, header_count: usize) -> Result<(
             return Err(Error::new(
                 Kind::Refused(400),
                 "the request has passed too many proxies: names that lead back to the proxy make a loop",
-            ));
+            )
+            .of_class("loop"));
         }
     }
     if parts.version == Version::HTTP_2 {
@@ -50,7 +51,8 @@ pub(super) fn check(conn: &Conn, parts: &Parts, header_count: usize) -> Result<(
             return Err(Error::new(
                 Kind::Refused(400),
                 ":scheme is https, but the connection is not encrypted and the caller is none that this listener trusts",
-            ));
+            )
+            .of_class("target"));
         }
     }
     Ok(())
@@ -69,14 +71,14 @@ fn check_http2(parts: &Parts, header_count: usize) -> Result<(), Error> {
     };
     let fields = parts.headers.iter();
     let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
-    check_request(&head, fields, header_count)
-        .map_err(|refusal| Error::new(Kind::Refused(refusal.status), refusal.text))?;
+    check_request(&head, fields, header_count).map_err(Error::refused)?;
     let expectation = parts.headers.get(EXPECT).map(HeaderValue::as_bytes);
     if expectation.is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Error::new(
             Kind::Refused(417),
             "the only expectation understood is 100-continue",
-        ));
+        )
+        .of_class("expectation"));
     }
     Ok(())
 }
@@ -97,7 +99,8 @@ pub(super) fn misdirected(conn: &Conn, parts: &Parts) -> Result<(), Error> {
     Err(Error::new(
         Kind::Refused(421),
         "the connection was made to another name, and its certificate does not cover this host",
-    ))
+    )
+    .of_class("misdirected"))
 }
 
 fn without_port(authority: &str) -> &str {
@@ -122,6 +125,13 @@ pub(super) fn fixed(rule: &Rule) -> Option<Response<ResponseBody>> {
         super::exchange::put(response.headers_mut(), name, value);
     }
     Some(response)
+}
+
+/// Which rule of which `Route` answers.
+pub(super) fn which(route: Option<&Route>, index: Option<usize>) -> String {
+    route.zip(index).map_or_else(String::new, |(route, index)| {
+        format!("rule {index} of Route {}/{}", route.namespace, route.name)
+    })
 }
 
 /// `CONNECT`: a tunnel to a known name, in which HTTP is routed request by request and anything

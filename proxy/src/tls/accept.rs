@@ -3,9 +3,12 @@
 use super::material::{self, Loaded};
 use super::names::{Names, PeerIdentity};
 use super::{protocols, provider, reason, versions};
+use crate::access::Told;
+use crate::http::refused_bytes;
 use crate::metrics::ListenerMetrics;
 use heddle_core::config::{ClientAuth, ListenerTls};
 use heddle_core::detect::Detected;
+use heddle_core::guard::Refusal;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{
@@ -129,12 +132,12 @@ pub(crate) async fn shake(
     stream: TcpStream,
     termination: &Arc<Termination>,
     metrics: &ListenerMetrics,
-) -> Option<(TlsStream<TcpStream>, Secured)> {
+) -> Result<(TlsStream<TcpStream>, Secured), Option<Told>> {
     let _under_way = match UnderWay::begin(termination) {
         Ok(under_way) => under_way,
         Err(()) => {
             metrics.tls_failures.inc("too-many-handshakes");
-            return None;
+            return Err(None);
         }
     };
     let done = timeout(HANDSHAKE_TIMEOUT, within(stream, termination)).await;
@@ -142,11 +145,15 @@ pub(crate) async fn shake(
         Ok(Ok(stream)) => stream,
         Ok(Err(word)) => {
             metrics.tls_failures.inc(word);
-            return None;
+            let answered = word == WANTS_TLS.reason;
+            return Err(answered.then(|| {
+                let (_, bytes) = refused_bytes(WANTS_TLS);
+                Told::answered(WANTS_TLS, bytes)
+            }));
         }
         Err(_) => {
             metrics.tls_failures.inc("timeout");
-            return None;
+            return Err(None);
         }
     };
     metrics.tls_handshakes.inc();
@@ -154,7 +161,7 @@ pub(crate) async fn shake(
     if let Some(peer) = secured.peer.as_ref().and_then(PeerIdentity::name) {
         tracing::debug!(peer, "a caller showed its certificate");
     }
-    Some((stream, secured))
+    Ok((stream, secured))
 }
 
 async fn within(
@@ -167,7 +174,7 @@ async fn within(
         // A method: no TLS record begins with a letter.
         Ok(_) if first[0].is_ascii_alphabetic() => {
             say_wants_tls(&mut stream).await;
-            return Err("plaintext-http");
+            return Err(WANTS_TLS.reason);
         }
         Ok(_) => {}
     }
@@ -179,15 +186,17 @@ async fn within(
     })
 }
 
+const WANTS_TLS: Refusal = Refusal {
+    status: 400,
+    reason: "plaintext-http",
+    text: "this port speaks TLS, and the request came without: write https://",
+};
+
 /// What callers get that speak plaintext here. Nothing of their request is read, let alone served.
 async fn say_wants_tls(stream: &mut TcpStream) {
-    let text = "this port speaks TLS, and the request came without: write https://\n";
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\nheddle-err: refused; reason=\"plaintext on a TLS port\"\r\ncontent-length: {}\r\n\r\n{text}",
-        text.len()
-    );
+    let (answer, _) = refused_bytes(WANTS_TLS);
     // The caller may be gone; there is nobody else to tell.
-    stream.write_all(answer.as_bytes()).await.ok();
+    stream.write_all(&answer).await.ok();
     stream.shutdown().await.ok();
     // What it sent is taken off the socket, or closing would reset the connection before it reads the answer.
     let mut rest = [0; 4096];

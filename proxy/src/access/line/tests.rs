@@ -39,6 +39,8 @@ fn record() -> Record {
         grpc: false,
         method: http::Method::GET,
         uri: "/a/b?secret=1".parse().unwrap(),
+        unread: None,
+        refusal: None,
         host: Some(http::HeaderValue::from_bytes(b"acc\"ounts\xff").unwrap()),
         name: Some(Path::parse("/svc/a").unwrap()),
         route: None,

@@ -151,13 +151,13 @@ pub fn check_trailer(name: &str, value: &[u8]) -> Result<(), Refusal> {
     names::check(name.as_bytes())?;
     if names::forbidden_in_trailers(name.as_bytes()) {
         return Err(Refusal::bad(
-            "trailer",
+            "trailers",
             "a trailer names framing, host, identity or routing",
         ));
     }
     if memchr3(b'\r', b'\n', 0, value).is_some() {
         return Err(Refusal::bad(
-            "trailer",
+            "trailers",
             "a trailer's value has a line end or a NUL",
         ));
     }
