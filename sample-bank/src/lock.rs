@@ -1,5 +1,9 @@
 //! The service `lock`.
 
+mod lease;
+
+pub use lease::Lease;
+
 use crate::Failure;
 use crate::settings::Settings;
 use crate::web::{Service, Stop};
