@@ -28,6 +28,7 @@ pub(super) fn routes() -> Router<Accounts> {
         .route("/customers/{id}/secret", post(check_secret))
         .route("/customers/{id}/accounts", post(open_account).get(accounts))
         .route("/accounts/{id}", get(account))
+        .route("/accounts/{id}/owner", get(owner))
         .route("/accounts/{id}/cards", post(add_card).get(cards))
         .route("/cards/{id}", get(card).patch(change_card))
 }
@@ -135,7 +136,7 @@ async fn open_account(
     } else {
         StatusCode::OK
     };
-    Ok((status, Json(shown(&owned, &account))))
+    Ok((status, Json(shown(&owned, &[], &account))))
 }
 
 impl Accounts {
@@ -178,8 +179,8 @@ impl Accounts {
     }
 }
 
-/// An account with its owner and what the ledger says of it.
-fn shown(owned: &Owned, ledger: &Value) -> Value {
+/// An account with its owner, its cards, and what the ledger says of it.
+fn shown(owned: &Owned, cards: &[Card], ledger: &Value) -> Value {
     json!({
         "id": owned.id,
         "customer": owned.customer,
@@ -188,6 +189,7 @@ fn shown(owned: &Owned, ledger: &Value) -> Value {
         "held": ledger["held"],
         "available": ledger["available"],
         "sequence": ledger["sequence"],
+        "cards": cards.iter().map(shown_card).collect::<Vec<_>>(),
     })
 }
 
@@ -208,7 +210,8 @@ impl Accounts {
     async fn with_balance(&self, trace: &Trace, owned: &Owned) -> Result<Value, Problem> {
         let url = format!("http://ledger/accounts/{}", owned.id);
         let ledger: Value = self.peers.get(trace, &url).await?;
-        Ok(shown(owned, &ledger))
+        let cards = self.database.read(CardsOf(owned.id.clone())).await?;
+        Ok(shown(owned, &cards, &ledger))
     }
 
     /// The account, if it is the customer's; the bank itself may see all.
@@ -237,6 +240,16 @@ async fn account(
 ) -> Result<Json<Value>, Problem> {
     let owned = bank.owned(id, &actor).await?;
     bank.with_balance(&trace, &owned).await.map(Json)
+}
+
+/// Whose an account is, without asking the ledger.
+async fn owner(
+    State(bank): State<Accounts>,
+    Path(id): Path<String>,
+    actor: Actor,
+) -> Result<Json<Value>, Problem> {
+    let owned = bank.owned(id, &actor).await?;
+    Ok(Json(json!({"id": owned.id, "customer": owned.customer})))
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,8 +4,8 @@ use crate::clock;
 use crate::database::{Fault, Row, Transaction, Work};
 use crate::problem::{Code, Problem};
 
-/// Accounts of one customer, and cards of one account, at most.
-const MOST: i64 = 50;
+/// Accounts of one customer, and cards of one account, at most: as many as one stream of notifications follows.
+const MOST: i64 = 32;
 
 /// A customer.
 #[derive(Debug, Clone)]

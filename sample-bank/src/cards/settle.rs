@@ -7,6 +7,7 @@ use crate::ids;
 use crate::lock::Lease;
 use crate::problem::{Code, Problem};
 use crate::web::Stop;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::Method;
 use prometheus::{IntCounter, register_int_counter};
 use serde::Deserialize;
@@ -21,6 +22,8 @@ const WAIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(250);
 /// Holds of one look; fewer are left for the next than come in between.
 const BATCH: usize = 200;
+/// Captures in flight: the ledger commits them together.
+const AT_ONCE: usize = 8;
 /// After a failure; it doubles up to the last.
 const BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
@@ -103,9 +106,14 @@ async fn settle(
 /// Captures what is due; true if there may be more.
 async fn round(peers: &Peers, lease: &mut Lease, due: &str) -> Result<bool, Problem> {
     let due: Due = peers.get(&Trace::default(), due).await?;
-    for hold in &due.holds {
+    for some in due.holds.chunks(AT_ONCE * 4) {
         lease.keep(peers).await?;
-        capture(peers, lease, &hold.id).await?;
+        let captures: Vec<_> = some
+            .iter()
+            .map(|hold| capture(peers, lease, &hold.id))
+            .collect();
+        let captures = stream::iter(captures).buffer_unordered(AT_ONCE);
+        captures.try_collect::<()>().await?;
     }
     Ok(due.holds.len() == BATCH)
 }

@@ -266,7 +266,7 @@ async fn place_hold(
 
 /// Refuses what is no id of a merchant.
 pub(crate) fn check_merchant(id: &str) -> Result<(), Problem> {
-    check_id("merchant", id, "mer-")?;
+    check_id("merchant", id, "")?;
     if id.len() > MERCHANT_LIMIT {
         return Err(Problem::malformed(format!(
             "`merchant` has more than {MERCHANT_LIMIT} characters"

@@ -48,15 +48,13 @@ pub(super) fn transaction(occasion: &Occasion, details: Option<&str>, events: &[
     })
 }
 
-/// One leg of a transaction, with what it left behind.
+/// One leg of a transaction. What it left behind is not the other party's business.
 pub(super) fn posting(event: &Event) -> Value {
     json!({
         "account": event.account,
         "amount": event.amount,
         "currency": event.currency,
         "sequence": event.sequence,
-        "balance": event.balance,
-        "available": event.available,
     })
 }
 
