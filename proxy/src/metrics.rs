@@ -8,6 +8,8 @@
 
 mod family;
 mod latency;
+#[cfg(test)]
+mod lint;
 mod listener;
 mod process;
 mod service;
@@ -49,7 +51,7 @@ pub struct Metrics {
 
 #[derive(Debug, Default)]
 struct Held {
-    listeners: HashMap<Box<str>, Arc<ListenerMetrics>>,
+    listeners: HashMap<Box<str>, Slot<ListenerMetrics>>,
     services: HashMap<(Box<str>, Box<str>), Slot<ServiceMetrics>>,
     sets: HashMap<Box<str>, Slot<SetMetrics>>,
 }
@@ -95,17 +97,20 @@ impl Metrics {
     /// The handle of a listener.
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
         let mut held = self.held();
-        if let Some(handle) = held.listeners.get(name) {
-            return Arc::clone(handle);
-        }
-        let handle = Arc::new(self.listeners.handle(name));
-        held.listeners.insert(name.into(), Arc::clone(&handle));
-        handle
+        let slot = held
+            .listeners
+            .entry(name.into())
+            .or_insert_with(|| Slot::new(self.listeners.handle(name)));
+        Arc::clone(&slot.handle)
     }
 
-    /// Records when a listener's certificate ends, in seconds since 1970.
-    pub fn certificate_ends(&self, listener: &str, file: &str, seconds: i64) {
-        self.listeners.certificate_end(listener, file).set(seconds);
+    /// Records when each certificate in use ends, in seconds since 1970: listener, file and end. Others are no longer
+    /// exposed.
+    pub fn certificates_end<'c>(&self, all: impl IntoIterator<Item = (&'c str, String, i64)>) {
+        self.listeners.forget_certificates();
+        for (listener, file, seconds) in all {
+            self.listeners.certificate_end(listener, &file).set(seconds);
+        }
     }
 
     /// The handle of a logical name on a listener, the same for all workers.
@@ -136,7 +141,7 @@ impl Metrics {
         let held = self.held();
         let listeners = held.listeners.iter();
         let mut all: Vec<_> = listeners
-            .map(|(name, handle)| (name.to_string(), Arc::clone(handle)))
+            .map(|(name, slot)| (name.to_string(), Arc::clone(&slot.handle)))
             .collect();
         drop(held);
         all.sort_by(|a, b| a.0.cmp(&b.0));
@@ -224,12 +229,15 @@ impl Metrics {
         text
     }
 
-    /// Stops exposing the names and replica sets whose handles nobody has held for `idle` before `now`, as far as this
+    /// Stops exposing the listeners, names and replica sets whose handles nobody has held for `idle` before `now`, as far as this
     /// is called: the first call that finds a handle alone starts its time.
     pub fn forget_idle(&self, now: Instant, idle: Duration) {
         let mut held = self.held();
         self.sweep_services(&mut held, now, idle);
         self.sweep_sets(&mut held, now, idle);
+        for listener in expired(&mut held.listeners, now, idle) {
+            self.listeners.forget(&listener);
+        }
     }
 
     /// Name, kind and labels of every metric.

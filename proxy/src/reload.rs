@@ -264,12 +264,12 @@ impl Watcher {
             self.refuse(Refusal::NotApplied(why));
             return;
         }
+        let (hash, now) = (source::hash_of(&reads), SystemTime::now());
         self.attempts().good = reads;
-        let now = SystemTime::now();
         let generation = self.status.load().generation + 1;
         self.metrics
             .config()
-            .applied(generation, warnings.len(), now);
+            .applied(generation, hash, warnings.len(), now);
         for warning in &warnings {
             tracing::warn!("{warning}");
         }

@@ -75,9 +75,6 @@ impl Running {
                 ),
                 tls: termination(spec, known.and_then(|known| known.tls.as_ref()))?,
             };
-            for (file, seconds) in running.tls.iter().flat_map(|tls| tls.ends()) {
-                metrics.certificate_ends(&spec.name, &file, seconds);
-            }
             listeners.insert(spec.name.clone(), Arc::new(running));
         }
         let none = Originations::default();
@@ -89,6 +86,15 @@ impl Running {
             listeners,
             applied: crate::clock::now(),
         })
+    }
+
+    /// Exposes when the certificates of all listeners end.
+    fn expose_certificates(&self, metrics: &Metrics) {
+        let ends = self.listeners.values().flat_map(|listener| {
+            let ends = listener.tls.iter().flat_map(|tls| tls.ends());
+            ends.map(|(file, seconds)| (listener.spec.name.as_str(), file, seconds))
+        });
+        metrics.certificates_end(ends);
     }
 }
 
@@ -136,6 +142,7 @@ impl Shared {
         let recorder = Recorder::new(metrics.sight().clone());
         recorder.configure(&config);
         let running = Running::new(config, 1, &metrics, &hold, None)?;
+        running.expose_certificates(&metrics);
         Ok(Self {
             running: ArcSwap::from_pointee(running),
             generation: AtomicU64::new(1),
@@ -170,6 +177,7 @@ impl Shared {
     pub(crate) fn run(&self, running: Arc<Running>) {
         let generation = running.generation;
         self.running.store(running.clone());
+        running.expose_certificates(&self.metrics);
         // A set that is met from here on sees the new one; these are the others.
         for set in lock(&self.sets).values() {
             set.secure(running.originations.of(&set.id));

@@ -110,10 +110,15 @@ impl Sample for Gauge {
 pub struct Described {
     /// Full name, as exposed.
     pub name: &'static str,
+    /// What it counts.
+    pub help: String,
     /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
     /// Label names, in order.
     pub labels: &'static [&'static str],
+    /// How many of them, from the first, are named by traffic or configuration and therefore capped; the others come
+    /// from closed lists.
+    pub capped: usize,
 }
 
 /// Where families are registered: the crate's registry, the cap, and the count of what the cap refused.
@@ -178,8 +183,10 @@ impl Families {
         };
         self.described.push(Described {
             name: family.0.name,
+            help: family.0.desc.help.clone(),
             kind,
             labels: family.0.labels,
+            capped: family.0.identity,
         });
     }
 }

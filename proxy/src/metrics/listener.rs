@@ -136,6 +136,27 @@ impl ListenerFamilies {
         }
     }
 
+    /// Drops the series of a listener.
+    pub(super) fn forget(&self, listener: &str) {
+        let identity = &[listener];
+        self.connections.forget(identity);
+        self.connections_open.forget(identity);
+        self.requests_in_flight.forget(identity);
+        self.bytes.forget(identity);
+        self.detected.forget(identity);
+        self.refused.forget(identity);
+        self.requests_waiting.forget(identity);
+        self.shed.forget(identity);
+        self.tls_handshakes.forget(identity);
+        self.tls_failures.forget(identity);
+        self.certificate_end.forget(identity);
+    }
+
+    /// Drops the series of all certificates.
+    pub(super) fn forget_certificates(&self) {
+        self.certificate_end.forget(&[]);
+    }
+
     /// When the certificate in `file` ends.
     pub(super) fn certificate_end(&self, listener: &str, file: &str) -> Gauge {
         self.certificate_end.get(&[listener, file])

@@ -22,16 +22,21 @@ pub struct ConfigMetrics {
     pub reloads_failed: Counter,
     /// Findings of the last load, whether it was applied or refused.
     pub findings: Gauge,
+    running: Family<Gauge>,
     last_ok: Gauge,
+    last_applied: Gauge,
     last_reload: Gauge,
 }
 
 impl ConfigMetrics {
-    /// Records a load that was applied as `generation`, with so many findings (warnings).
-    pub fn applied(&self, generation: u64, findings: usize, now: SystemTime) {
+    /// Records a load that was applied as `generation`, with so many findings (warnings). `hash` is that of the files.
+    pub fn applied(&self, generation: u64, hash: u64, findings: usize, now: SystemTime) {
         self.generation
             .set(i64::try_from(generation).unwrap_or(i64::MAX));
         self.reloads_ok.inc();
+        self.running.forget(&[]);
+        self.running.get(&[&format!("{hash:016x}")]).set(1);
+        self.last_applied.set(unix_seconds(now));
         self.loaded(1, findings, now);
     }
 
@@ -114,6 +119,7 @@ pub(super) struct Process {
     pub(super) refused: Reasons,
     resident: Gauge,
     virtual_size: Gauge,
+    virtual_max: Gauge,
     fds: Gauge,
     fds_max: Gauge,
     threads: Gauge,
@@ -146,6 +152,10 @@ impl Process {
             refused: Reasons::new(&refused, &[]),
             resident: families.single("process_resident_memory_bytes", "Memory in use."),
             virtual_size: families.single("process_virtual_memory_bytes", "Address space in use."),
+            virtual_max: families.single(
+                "process_virtual_memory_max_bytes",
+                "Limit of the address space; -1: there is none.",
+            ),
             fds: families.single("process_open_fds", "Open file descriptors."),
             fds_max: families.single("process_max_fds", "Limit of open file descriptors."),
             threads: families.single("process_threads", "Threads."),
@@ -180,7 +190,12 @@ impl Process {
                 .ok()
                 .map(|fds| fds.count().saturating_sub(1) as u64),
         );
-        set(&self.fds_max, max_fds());
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        set(&self.fds_max, limit(&limits, "Max open files"));
+        // As the client libraries of Prometheus say it.
+        let address_space = limit(&limits, "Max address space");
+        self.virtual_max
+            .set(address_space.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(-1)));
     }
 }
 
@@ -204,11 +219,9 @@ fn resident_bytes() -> Option<u64> {
         .map(|kib| kib * 1024)
 }
 
-fn max_fds() -> Option<u64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
+/// A soft limit of `/proc/self/limits`; `None`: there is none.
+fn limit(limits: &str, which: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix(which))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -246,9 +259,19 @@ fn config(families: &mut Families) -> ConfigMetrics {
         reloads_ok: reloads.get(&["ok"]),
         reloads_failed: reloads.get(&["failed"]),
         findings: families.single("heddle_config_findings", "Findings of the last load."),
+        running: families.family(
+            "heddle_config_info",
+            "Always 1; a hash of the files of the running configuration is a label.",
+            &["hash"],
+            0,
+        ),
         last_ok: families.single(
-            "heddle_config_last_reload_ok",
+            "heddle_config_last_reload_successful",
             "1 if the last load was applied, 0 if refused.",
+        ),
+        last_applied: families.single(
+            "heddle_config_last_reload_success_timestamp_seconds",
+            "When the running configuration was applied.",
         ),
         last_reload: families.single(
             "heddle_config_last_reload_timestamp_seconds",

@@ -41,7 +41,7 @@ fn each_handle_counts_under_its_own_name() {
     set.updated(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     metrics
         .config()
-        .applied(1, 2, std::time::UNIX_EPOCH + Duration::from_secs(5));
+        .applied(1, 0xab, 2, std::time::UNIX_EPOCH + Duration::from_secs(5));
     metrics
         .config()
         .refused(3, std::time::UNIX_EPOCH + Duration::from_secs(6));
@@ -81,7 +81,9 @@ fn each_handle_counts_under_its_own_name() {
         (format!("heddle_replica_set_updated_timestamp_seconds{{{set}}}"), 1.7e9),
         ("heddle_config_generation".to_owned(), 1.0),
         ("heddle_config_findings".to_owned(), 3.0),
-        ("heddle_config_last_reload_ok".to_owned(), 0.0),
+        ("heddle_config_last_reload_successful".to_owned(), 0.0),
+        ("heddle_config_last_reload_success_timestamp_seconds".to_owned(), 5.0),
+        (r#"heddle_config_info{hash="00000000000000ab"}"#.to_owned(), 1.0),
         ("heddle_config_last_reload_timestamp_seconds".to_owned(), 6.0),
         (r#"heddle_config_reloads_total{result="failed"}"#.to_owned(), 1.0),
         (r#"heddle_cache_hits_total{level="tree"}"#.to_owned(), 1.0),

@@ -3,9 +3,7 @@
 use heddle_core::spec::{Flaw, MAX_FILE_BYTES, Material, Source};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
-use std::hash::{Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -87,6 +85,19 @@ pub(super) enum Seen {
 /// Every file of one load.
 pub(super) type Reads = BTreeMap<PathBuf, Seen>;
 
+/// The hash of what all files hold, whatever they are called: equal files, equal hash, on every proxy.
+pub(super) fn hash_of(reads: &Reads) -> u64 {
+    let contents: Vec<[u8; 8]> = reads
+        .values()
+        .map(|seen| match seen {
+            Seen::Content(hash) => hash.to_le_bytes(),
+            Seen::Blank | Seen::Missing | Seen::Unreadable => [0; 8],
+        })
+        .collect();
+    let parts: Vec<&[u8]> = contents.iter().map(<[u8; 8]>::as_slice).collect();
+    heddle_core::sticky::hash(&parts)
+}
+
 /// A source that records what is read through it.
 pub(super) struct Recorded<'s> {
     source: &'s dyn Source,
@@ -132,9 +143,8 @@ fn seen(result: &io::Result<Vec<u8>>) -> Seen {
     match result {
         Ok(bytes) if bytes.trim_ascii().is_empty() => Seen::Blank,
         Ok(bytes) => {
-            let mut hasher = DefaultHasher::new();
-            bytes.hash(&mut hasher);
-            Seen::Content(hasher.finish())
+            let hash = heddle_core::sticky::hash(&[bytes]);
+            Seen::Content(hash)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::Missing,
         Err(_) => Seen::Unreadable,
