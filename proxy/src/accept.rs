@@ -227,8 +227,15 @@ where
             None => return,
         }
     };
-    if agreed.is_some_and(|agreed| agreed != protocol) && protocol != Detected::Opaque {
-        // Bytes of one protocol under the name of another are an attack or a broken client.
+    let as_agreed = match agreed {
+        None => true,
+        // Who speaks HTTP/1 learns from an answer what is wrong with what it sent.
+        Some(Detected::Http1) if protocol == Detected::Opaque => true,
+        Some(agreed) => agreed == protocol,
+    };
+    if !as_agreed {
+        // Bytes of one protocol under the name of another are an attack or a broken client. A preface of
+        // HTTP/2 that is none ends the connection (RFC 9113 section 3.4).
         let why = "the first bytes are of another protocol than ALPN has settled";
         let told = Told::unanswered(Kind::Refused(400), "not-as-agreed", why);
         metrics.refused.inc(told.class);

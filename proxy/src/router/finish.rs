@@ -82,6 +82,12 @@ pub(super) fn finish(
             if let Some(trail) = trail {
                 trail.tunnelled(bytes);
             }
+            let metrics = &charge.client().shared.metrics;
+            match verdict {
+                Verdict::Failure => metrics.failure.inc(),
+                // Whoever ended it: the endpoint had answered as asked.
+                _ => metrics.success.inc(),
+            }
             charge.report(verdict);
             service
                 .metrics
