@@ -47,7 +47,19 @@ enum Command {
     Demo(demo::DemoArgs),
 }
 
+/// Whether the kernel may back this process's memory with huge pages. The allocator asks for them, and
+/// each touched corner of its arena then costs 2 MiB: four times what an idle proxy needs. A kernel that
+/// does not know the question has none to give.
+#[cfg(target_os = "linux")]
+fn huge_pages(allowed: bool) {
+    rustix::thread::disable_transparent_huge_pages(!allowed).ok();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn huge_pages(_allowed: bool) {}
+
 fn main() -> ExitCode {
+    huge_pages(false);
     log_to_stderr();
     match Cli::parse().command {
         Command::Proxy(args) => proxy::run(args),

@@ -14,13 +14,16 @@ use heddle_core::config::{Identifier, ListenProtocol, Mode};
 use heddle_core::detect::{Detected, detect};
 use heddle_core::guard::Refusal;
 use std::cell::OnceCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -256,7 +259,8 @@ where
                 conn.state.enter(Phase::Tunnel);
             }
             let io = Io::downstream(stream, prefix, conn.state.clone());
-            serve(conn, io, protocol).await;
+            // In a box: what has not said a byte yet does not carry the size of it.
+            Box::pin(serve(conn, io, protocol)).await;
         }
         Detected::Opaque | Detected::NeedMore => match opaque_to {
             Some(entry) if agreed.is_none() && listener.spec.protocol != ListenProtocol::Http => {
@@ -268,7 +272,7 @@ where
                     return;
                 }
                 let mut io = Io::downstream(stream, prefix, conn.state.clone());
-                tcp::forward(&conn, &entry, &mut io).await;
+                Box::pin(tcp::forward(&conn, &entry, &mut io)).await;
             }
             _ => {
                 metrics.refused.inc(NOT_HTTP.reason);
@@ -295,10 +299,10 @@ async fn first_bytes<S: AsyncRead + Unpin>(
     state: &ConnState,
     patience: Option<Duration>,
 ) -> Option<(Detected, Bytes)> {
-    let mut first = BytesMut::with_capacity(FIRST_READ);
+    let mut first = BytesMut::new();
     let read = async {
         loop {
-            match stream.read_buf(&mut first).await {
+            match read_some(stream, &mut first).await {
                 Ok(0) if first.is_empty() => return None,
                 Ok(0) => return Some(Detected::Opaque),
                 Err(_) => return None,
@@ -318,6 +322,18 @@ async fn first_bytes<S: AsyncRead + Unpin>(
         },
     };
     Some((found, first.freeze()))
+}
+
+/// Reads what there is behind `into`, which has room only once there is something.
+async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, into: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut bytes = [0; FIRST_READ];
+        let mut buf = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
+        into.extend_from_slice(buf.filled());
+        Poll::Ready(Ok(buf.filled().len()))
+    })
+    .await
 }
 
 /// Where this listener sends bytes that are no HTTP, if it says so.

@@ -2,12 +2,12 @@
 
 mod attempt;
 mod connection;
+mod http2;
 mod pool;
 
 pub(crate) use attempt::{Attempted, Charge, Failure, Lease, Limit, Outgoing, Verdict, attempt};
-pub(crate) use connection::{
-    CONNECTION_WINDOW, MAX_HEADER_LIST, OpenGuard, STREAM_WINDOW, Wire, connect,
-};
+pub(crate) use connection::{OpenGuard, Wire, connect};
+pub(crate) use http2::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 
 use crate::discovery::{Addr, ReplicaSet};
 use crate::shared::{EndpointShared, SetShared};

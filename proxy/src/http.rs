@@ -4,9 +4,12 @@ mod body;
 mod forward;
 mod guard1;
 mod guard2;
+mod incoming;
 mod respond;
 mod serve;
+mod serve2;
 mod spare;
+mod stream;
 mod tunnel;
 mod view;
 
@@ -14,11 +17,13 @@ pub(crate) use body::{BodySource, Finished, Gate, GateSignal, OutBody, ResponseB
 pub(crate) use forward::{Hop, for_http1, for_http2, outgoing_head, response_head};
 pub(crate) use guard1::{HEADER_TIMEOUT, Watch};
 pub(crate) use guard2::{Overdue, Streams};
+pub(crate) use incoming::Incoming;
 pub(crate) use respond::{
     close, grpc_status, injected, is_grpc, refused, refused_bytes, respond, says,
 };
 pub(crate) use serve::serve;
 pub(crate) use spare::Spare;
+pub(crate) use stream::{Pings, pump};
 pub(crate) use tunnel::splice;
 pub(crate) use view::HeadView;
 

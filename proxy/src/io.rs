@@ -44,6 +44,8 @@ pub(crate) struct ConnState {
     /// When the caller finished its half; 0: it has not.
     finished: AtomicU64,
     order: AtomicU8,
+    /// Nothing has happened for so long that the connection is to hold as little as it can.
+    restful: AtomicBool,
     /// Wakes the connection's task: an interim response is queued, or there is an order.
     wake: Mutex<Option<Waker>>,
     /// What the guard of HTTP/2 has found.
@@ -80,6 +82,7 @@ impl ConnState {
             has_interim: AtomicBool::new(false),
             finished: AtomicU64::new(0),
             order: AtomicU8::new(Order::Go as u8),
+            restful: AtomicBool::new(false),
             wake: Mutex::default(),
             streams: Streams::default(),
             watch: Watch::default(),
@@ -90,6 +93,21 @@ impl ConnState {
     pub(crate) fn order(&self, order: Order) {
         self.order.fetch_max(order as u8, Relaxed);
         self.wake();
+    }
+
+    /// Has the connection's task let go of what it does not need while nothing happens.
+    pub(crate) fn let_rest(&self) {
+        if !self.restful.swap(true, Relaxed) {
+            self.wake();
+        }
+    }
+
+    /// Whether it is asked to, and nothing is under way or unwritten.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.restful.load(Relaxed)
+            && self.phase.load(Relaxed) == Phase::Idle as u8
+            && self.flushed.load(Relaxed)
+            && !self.has_interim.load(Relaxed)
     }
 
     /// The task to be woken.
@@ -133,6 +151,7 @@ impl ConnState {
     /// Enters `phase` now.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Relaxed);
+        self.restful.store(false, Relaxed);
         self.since.store(self.tick.load(Relaxed), Relaxed);
     }
 
@@ -188,6 +207,8 @@ pub(crate) struct Io<S = TcpStream> {
     prefix: Bytes,
     state: Option<Arc<ConnState>>,
     interim: Bytes,
+    /// Set by whatever is read, if anybody wants to know.
+    heard: Option<Arc<AtomicBool>>,
     /// Running since the caller finished its half while a request was in flight.
     half_closed: Option<Pin<Box<Sleep>>>,
 }
@@ -200,6 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             prefix,
             state: Some(state),
             interim: Bytes::new(),
+            heard: None,
             half_closed: None,
         }
     }
@@ -211,8 +233,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             prefix: Bytes::new(),
             state: None,
             interim: Bytes::new(),
+            heard: None,
             half_closed: None,
         }
+    }
+
+    /// Tells `heard` whenever something is read.
+    pub(crate) fn heard_by(mut self, heard: Arc<AtomicBool>) -> Self {
+        self.heard = Some(heard);
+        self
     }
 
     /// Writes queued interim responses; ready when none is left.
@@ -260,6 +289,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {
         let this = &mut *self;
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if let Some(heard) = &this.heard {
+            heard.store(true, Relaxed);
+        }
         let Some(state) = &this.state else {
             return Poll::Ready(Ok(()));
         };

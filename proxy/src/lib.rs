@@ -22,7 +22,6 @@ mod access;
 mod client;
 mod clock;
 mod error;
-mod exec;
 mod handover;
 mod hold;
 mod http;

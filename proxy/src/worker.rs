@@ -63,6 +63,8 @@ pub(crate) const COMMANDS: usize = 1024;
 const TICK: Duration = Duration::from_millis(250);
 /// How long a drain keeps idle connections: callers with a steady load send within it (issue 3).
 const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+/// A connection idle for longer holds no parser and no buffers.
+const REST_AFTER: Duration = Duration::from_millis(500);
 /// Ticks between sweeps of pools and caches.
 const SWEEP_EVERY: u32 = 4;
 
@@ -403,7 +405,12 @@ impl Worker {
                     continue;
                 }
                 Phase::Head => limits.header_timeout,
-                Phase::Idle => limits.idle,
+                Phase::Idle => {
+                    if now.saturating_sub(since) > clock::nanos(REST_AFTER) {
+                        connection.state.let_rest();
+                    }
+                    limits.idle
+                }
             };
             if now.saturating_sub(since) > clock::nanos(limit) {
                 if connection.state.ordered() == Order::Close {

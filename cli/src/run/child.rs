@@ -47,7 +47,11 @@ impl Program {
                 None => command.env_remove(variable),
             };
         }
-        let child = command.spawn().map_err(|error| refused(&name, &error))?;
+        // The program inherits the setting and decides for itself.
+        crate::huge_pages(true);
+        let spawned = command.spawn();
+        crate::huge_pages(false);
+        let child = spawned.map_err(|error| refused(&name, &error))?;
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Ok(Self {
             group: id.and_then(Pid::from_raw),

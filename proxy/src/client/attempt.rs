@@ -3,10 +3,11 @@
 //! Whoever starts an attempt owes the endpoint a report. [`Charge`] makes sure of it: dropped
 //! without one, it reports that the caller went away.
 
-use super::connection::{Answer, ConnectError, Http1, Http2, SendError, h2_error};
+use super::connection::{Answer, ConnectError, Http1, SendError};
+use super::http2::Http2;
 use super::{Client, WorkerEndpoint};
 use crate::clock;
-use crate::http::{OutBody, for_http1, for_http2};
+use crate::http::{Incoming, OutBody, for_http1, for_http2};
 use crate::router::Conn;
 use heddle_core::Nanos;
 use heddle_core::retry::Outcome;
@@ -226,14 +227,15 @@ pub(crate) struct StreamGuard(Rc<Http2>);
 
 impl StreamGuard {
     fn new(connection: Rc<Http2>) -> Self {
-        connection.streams.set(connection.streams.get() + 1);
+        connection.streams().set(connection.streams().get() + 1);
         Self(connection)
     }
 }
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+        let streams = self.0.streams();
+        streams.set(streams.get().saturating_sub(1));
     }
 }
 
@@ -305,7 +307,7 @@ pub(crate) async fn attempt(
             charge.report(Verdict::Nothing);
             let reason = format!(
                 "the caller broke off while sending its body: {}",
-                describe(error.inner())
+                error.cause()
             );
             Err(Failure {
                 caller_gone: true,
@@ -392,7 +394,7 @@ fn failed(charge: Charge, failure: SendFailure) -> Failure {
         SendFailure::Send { error, reused } => {
             let (outcome, verdict) = match &error {
                 SendError::Unused(_) => (Outcome::Unused, Verdict::Nothing),
-                SendError::Refused(e) if h2_error(e).is_some_and(h2::Error::is_go_away) => {
+                SendError::Refused(cause) if cause.is_go_away() => {
                     (Outcome::RefusedStream, Verdict::Nothing)
                 }
                 SendError::Refused(_) => (Outcome::RefusedStream, Verdict::Failure),
@@ -406,25 +408,13 @@ fn failed(charge: Charge, failure: SendFailure) -> Failure {
             metrics.reset.inc();
             charge.report(verdict);
             let protocol = matches!(error, SendError::Protocol(_));
-            let reason = format!("{address}: {}", describe(error.inner()));
+            let reason = format!("{address}: {}", error.cause());
             Failure {
                 protocol,
                 ..Failure::new(outcome, reason)
             }
         }
     }
-}
-
-/// hyper's error with its causes.
-fn describe(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 async fn send_http1(
@@ -452,7 +442,7 @@ async fn send_http1(
         let reused = connection.reused;
         let request = Request::from_parts(std::mem::replace(head, nothing()), body);
         match connection.sender.try_send_request(request).await {
-            Ok(response) => return Ok((response, Lease::Http1(connection))),
+            Ok(response) => return Ok((response.map(Incoming::Http1), Lease::Http1(connection))),
             Err(error) => body = refused(error, head, reused)?,
         }
     }
@@ -476,11 +466,11 @@ async fn send_http2(
             }
         };
         let stream = StreamGuard::new(connection.clone());
-        let mut sender = connection.sender.clone();
-        let request = Request::from_parts(std::mem::replace(head, nothing()), body);
-        match sender.try_send_request(request).await {
+        match connection.send(head, body).await {
             Ok(response) => return Ok((response, Lease::Http2 { _stream: stream })),
-            Err(error) => body = refused(error, head, reused)?,
+            // Closed while idle: the next one of the pool, or a fresh one, gets it. The pool is finite.
+            Err((_, Some(unsent))) if reused => body = unsent,
+            Err((error, _)) => return Err(SendFailure::Send { error, reused }),
         }
     }
 }
@@ -503,11 +493,11 @@ fn refused(
             return Ok(body);
         }
     }
-    let error = SendError::from_hyper(error, intact);
+    let error = SendError::http1(error, intact);
     Err(SendFailure::Send { error, reused })
 }
 
 /// What stands for a head that has gone out.
-fn nothing() -> Parts {
+pub(super) fn nothing() -> Parts {
     Request::new(()).into_parts().0
 }

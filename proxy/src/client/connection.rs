@@ -1,21 +1,16 @@
-//! One upstream connection: how it is made and how a request goes over it.
+//! One upstream connection: how it is made, and how a request over it can fail.
 
 use crate::clock;
-use crate::exec::LocalExec;
-use crate::http::OutBody;
+use crate::http::{Incoming, OutBody};
 use crate::io::Io;
 use crate::shared::{EndpointShared, SetShared};
 use crate::tls::Upstream;
 use heddle_core::Nanos;
 use heddle_core::config::Pool;
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::Cell;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,7 +30,7 @@ pub(crate) enum ConnectError {
     /// TLS could not be agreed on: why, for people.
     Tls(String),
     /// The protocol could not be started.
-    Handshake(hyper::Error),
+    Handshake(Cause),
 }
 
 impl std::fmt::Display for ConnectError {
@@ -185,7 +180,7 @@ where
         .max_headers(MAX_RESPONSE_HEADERS)
         .handshake(TokioIo::new(Io::upstream(stream)))
         .await
-        .map_err(ConnectError::Handshake)?;
+        .map_err(|error| ConnectError::Handshake(Cause::Http1(error)))?;
     tokio::task::spawn_local(async move {
         // The error reaches the request that was on it, if there was one.
         connection.with_upgrades().await.ok();
@@ -197,150 +192,80 @@ where
 /// Header fields of a response; as many as a request may have twice over, since servers add their own.
 const MAX_RESPONSE_HEADERS: usize = 256;
 
-/// A multiplexed HTTP/2 connection.
-#[derive(Debug)]
-pub(crate) struct Http2 {
-    pub(crate) sender: http2::SendRequest<OutBody>,
-    pub(crate) born: Nanos,
-    /// Streams that we have open on it.
-    pub(crate) streams: Cell<usize>,
-    /// Streams that the peer allows, as it said last.
-    allowed: Rc<Cell<usize>>,
-    /// The version of the set's TLS settings that it was made under.
-    pub(crate) tls: u64,
-}
-
-impl Http2 {
-    /// Whether a further stream fits.
-    pub(crate) fn has_room(&self, max_streams: usize) -> bool {
-        !self.sender.is_closed() && self.streams.get() < max_streams.min(self.allowed.get().max(1))
-    }
-}
-
-/// Opens an HTTP/2 connection, by ALPN or with prior knowledge.
-pub(crate) async fn connect_http2(
-    set: &Arc<SetShared>,
-    endpoint: &Arc<EndpointShared>,
-    pool: &Pool,
-) -> Result<Rc<Http2>, ConnectError> {
-    let mut open = OpenGuard::take(set, endpoint, pool.max_connections)?;
-    let started = Instant::now();
-    let (wire, tls) = connect(set, endpoint.address, pool, Upstream::Http2).await?;
-    open.opened();
-    set.metrics.connect_duration.observe(started.elapsed());
-    let (sender, allowed) = match wire {
-        Wire::Plain(stream) => start_http2(stream, open, pool).await?,
-        Wire::Secured(stream) => Box::pin(start_http2(stream, open, pool)).await?,
-    };
-    Ok(Rc::new(Http2 {
-        sender,
-        born: clock::now(),
-        streams: Cell::new(0),
-        allowed,
-        tls,
-    }))
-}
-
-async fn start_http2<S>(
-    stream: S,
-    open: OpenGuard,
-    pool: &Pool,
-) -> Result<(http2::SendRequest<OutBody>, Rc<Cell<usize>>), ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, mut connection) = http2::Builder::new(LocalExec)
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEADER_LIST)
-        .keep_alive_interval(pool.ping)
-        .keep_alive_timeout(pool.ping_timeout)
-        .handshake(TokioIo::new(Io::upstream(stream)))
-        .await
-        .map_err(ConnectError::Handshake)?;
-    let allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
-    let told = allowed.clone();
-    tokio::task::spawn_local(async move {
-        // A poll may have read new settings, which the pool wants to know; asking takes a lock.
-        let mut polls = 0_u32;
-        let driven = std::future::poll_fn(|cx| {
-            let done = Pin::new(&mut connection).poll(cx);
-            polls = polls.wrapping_add(1);
-            if polls < SETTLING || polls.is_multiple_of(SETTINGS_EVERY) {
-                told.set(connection.current_max_send_streams());
-            }
-            done
-        });
-        driven.await.ok();
-        drop(open);
-    });
-    Ok((sender, allowed))
-}
-
-/// Polls of a new HTTP/2 connection after each of which its settings are looked at: they come first.
-const SETTLING: u32 = 8;
-/// And how often afterwards; peers that change them in mid-flight are rare.
-const SETTINGS_EVERY: u32 = 32;
-
-/// Bytes of one stream that may be under way towards a slow reader: bounds memory per stream.
-pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same for all streams of a connection.
-pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Size of a header list that we accept, as the peer counts it (RFC 9113 section 6.5.2).
-pub(crate) const MAX_HEADER_LIST: u32 = 64 * 1024;
-
 /// How an attempt ended without a response.
 #[derive(Debug)]
 pub(crate) enum SendError {
     /// The connection was dead before anything was written: the request is intact.
-    Unused(hyper::Error),
+    Unused(Cause),
     /// The upstream refused the stream unseen (`REFUSED_STREAM`, or above `GOAWAY`'s last stream).
-    Refused(hyper::Error),
+    Refused(Cause),
     /// It closed or reset before a response.
-    Reset(hyper::Error),
+    Reset(Cause),
     /// It spoke something that is not HTTP.
-    Protocol(hyper::Error),
+    Protocol(Cause),
 }
 
 impl SendError {
-    /// Sorts hyper's error.
-    pub(crate) fn from_hyper(error: hyper::Error, unsent: bool) -> Self {
+    /// Sorts an error of HTTP/1.
+    pub(crate) fn http1(error: hyper::Error, unsent: bool) -> Self {
         if unsent {
-            return Self::Unused(error);
+            Self::Unused(Cause::Http1(error))
+        } else if error.is_parse() {
+            Self::Protocol(Cause::Http1(error))
+        } else {
+            Self::Reset(Cause::Http1(error))
         }
-        if let Some(h2) = h2_error(&error) {
-            let refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM)
-                || (h2.is_go_away() && h2.is_remote());
-            if refused && h2.is_remote() {
-                return Self::Refused(error);
-            }
-            return Self::Reset(error);
-        }
-        if error.is_parse() {
-            return Self::Protocol(error);
-        }
-        Self::Reset(error)
     }
 
-    /// hyper's error.
-    pub(crate) fn inner(&self) -> &hyper::Error {
+    /// Sorts an error of HTTP/2 that came after the request had gone out.
+    pub(crate) fn http2(error: h2::Error) -> Self {
+        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM) || error.is_go_away();
+        if refused && error.is_remote() {
+            return Self::Refused(Cause::Http2(error));
+        }
+        Self::Reset(Cause::Http2(error))
+    }
+
+    /// What the library says.
+    pub(crate) fn cause(&self) -> &Cause {
         match self {
-            Self::Unused(e) | Self::Refused(e) | Self::Reset(e) | Self::Protocol(e) => e,
+            Self::Unused(cause)
+            | Self::Refused(cause)
+            | Self::Reset(cause)
+            | Self::Protocol(cause) => cause,
         }
     }
 }
 
-/// The HTTP/2 error inside `error`, if that is what it is.
-pub(crate) fn h2_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e h2::Error> {
-    let mut source = Some(error);
-    while let Some(error) = source {
-        if let Some(h2) = error.downcast_ref::<h2::Error>() {
-            return Some(h2);
-        }
-        source = error.source();
+/// An error of one of the protocols' libraries.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    Http1(hyper::Error),
+    Http2(h2::Error),
+}
+
+impl Cause {
+    /// Whether the peer is about to close the connection.
+    pub(crate) fn is_go_away(&self) -> bool {
+        matches!(self, Self::Http2(error) if error.is_go_away())
     }
-    None
+}
+
+impl std::fmt::Display for Cause {
+    /// The error with its own causes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let error: &dyn std::error::Error = match self {
+            Self::Http1(error) => error,
+            Self::Http2(error) => error,
+        };
+        write!(f, "{error}")?;
+        let mut source = error.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
 }
 
 /// A response whose body is still to come.

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a connection in the pool has no request on it (HTTP/1) or room for one (HTTP/2).
 
-use super::connection::{ConnectError, Http1, Http2, connect_http1, connect_http2};
+use super::connection::{ConnectError, Http1, connect_http1};
+use super::http2::{Http2, connect_http2};
 use crate::clock;
 use crate::shared::{EndpointShared, SetShared};
 use heddle_core::Nanos;
@@ -127,8 +128,8 @@ impl EndpointPool {
     fn find_http2(&self, config: &Pool, now: Nanos) -> Option<Rc<Http2>> {
         let mut connections = self.http2.borrow_mut();
         let tls = self.set.tls_version();
-        if connections.iter().any(|c| c.sender.is_closed()) {
-            connections.retain(|c| !c.sender.is_closed());
+        if connections.iter().any(|c| c.is_closed()) {
+            connections.retain(|c| !c.is_closed());
         }
         connections
             .iter()
@@ -144,10 +145,10 @@ impl EndpointPool {
             .borrow_mut()
             .retain(|(c, since)| now.saturating_sub(*since) < idle && !c.sender.is_closed());
         self.http2.borrow_mut().retain(|c| {
-            let keep = !c.sender.is_closed()
-                && (c.streams.get() > 0
+            let keep = !c.is_closed()
+                && (c.streams().get() > 0
                     || now.saturating_sub(c.born) < clock::nanos(HTTP2_MIN_AGE));
-            keep || (young(c.born, now, config) && !c.sender.is_closed())
+            keep || (young(c.born, now, config) && !c.is_closed())
         });
     }
 

@@ -1,10 +1,9 @@
 //! Bodies: what is sent upstream, kept for a repetition within a bound; what is sent back, watched to its end.
 
-use super::BoxError;
+use super::{BoxError, Incoming};
 use bytes::Bytes;
 use heddle_core::guard::http2::check_trailer;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -149,7 +148,7 @@ impl Replay {
             }
             Some(Err(error)) => {
                 self.failed.set(true);
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             Some(Ok(frame)) => {
                 if let Some(refusal) = frame.trailers_ref().and_then(refusal_of_trailers) {
@@ -440,7 +439,7 @@ impl Body for ResponseBody {
             }
             Some(Err(error)) => {
                 this.finish(Finished::Broken);
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             Some(Ok(frame)) => match frame.into_trailers() {
                 Ok(mut trailers) => {

@@ -256,6 +256,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(true))
     }
 
+    /// Takes back what the parser has read and not used; it has passed the scanner before.
+    pub(crate) fn give_back(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut held = BytesMut::with_capacity(bytes.len() + self.held.len());
+        held.extend_from_slice(bytes);
+        held.extend_from_slice(&self.held);
+        self.held = held;
+        self.ready += bytes.len();
+    }
+
+    /// Ready as soon as there is something for the parser; false when the connection has ended.
+    pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.ready > 0 || self.fate.is_some() {
+            return Poll::Ready(true);
+        }
+        self.poll_more(cx).map(|read| read.unwrap_or(false))
+    }
+
     /// Nothing can be read now: notes that a body is waited for, and what has taken too long.
     fn none_there(&mut self) -> Poll<io::Result<bool>> {
         let watch = &self.state.watch;

@@ -1,34 +1,33 @@
 //! Serving HTTP on one downstream connection.
 
 use super::guard1::{Guarded, Refused};
-use super::guard2;
+use super::incoming::Incoming;
+use super::serve2::serve_http2;
 use super::{BoxError, ResponseBody, refused};
 use crate::access::{Told, Unread, tell_on};
-use crate::client::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
-use crate::exec::LocalExec;
 use crate::io::{ConnState, Io, Order, Phase};
 use crate::router::{Answering, Conn, handle};
+use heddle_core::config::ListenerLimits;
 use heddle_core::detect::Detected;
 use heddle_core::guard::Glimpse;
 use heddle_core::guard::http1::Limits;
 use http::header::HOST;
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::future::{poll_fn, ready};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 /// Everything that happens to a request of one connection, as a `tower::Service`: the seam for
 /// whoever wants to put something in front of routing (see the ADR on functions and layers).
 #[derive(Debug, Clone)]
-struct Router {
+pub(super) struct Router {
     conn: Rc<Conn>,
     /// Requests that came before.
     before: u64,
@@ -107,12 +106,13 @@ fn decided(conn: Rc<Conn>, request: Request<Incoming>) -> Answering {
 /// hyper's face of the router, which is always ready.
 struct Direct(RefCell<Router>);
 
-impl hyper::service::Service<Request<Incoming>> for Direct {
+impl hyper::service::Service<Request<hyper::body::Incoming>> for Direct {
     type Response = Response<ResponseBody>;
     type Error = BoxError;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Answering {
+        let request = request.map(Incoming::Http1);
         tower_service::Service::call(&mut *self.0.borrow_mut(), request)
     }
 }
@@ -122,36 +122,13 @@ pub(crate) async fn serve<S>(conn: Rc<Conn>, io: Io<S>, protocol: Detected)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = Direct(RefCell::new(Router {
+    let router = Router {
         conn: conn.clone(),
         before: 0,
-    }));
+    };
     let limits = conn.listener.running.borrow().spec.limits;
     if protocol == Detected::Http2 {
-        let guarded = guard2::Guarded::new(
-            io,
-            limits.header_bytes,
-            conn.state.clone(),
-            conn.listener.metrics.clone(),
-        );
-        let connection = http2::Builder::new(LocalExec)
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_concurrent_streams(limits.streams)
-            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(MAX_HEADER_LIST))
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .max_pending_accept_reset_streams(PENDING_RESETS)
-            .max_local_error_reset_streams(ERROR_RESETS)
-            .max_send_buf_size(SEND_BUFFER)
-            .serve_connection(TokioIo::new(guarded), service);
-        // `GOAWAY` with the highest id first and the final one a round trip later, so that no
-        // stream on its way is lost (RFC 9113 section 6.8).
-        drive(&conn.state, Order::Drain, pin!(connection), |connection| {
-            connection.graceful_shutdown();
-        })
-        .await;
+        serve_http2(&conn, io, router, limits).await;
         if let Some(refusal) = conn.state.watch.refused_body() {
             tell_on(&conn, Told::ended(refusal));
         }
@@ -166,32 +143,92 @@ where
         conn.state.clone(),
         conn.listener.metrics.clone(),
     );
-    let connection = http1::Builder::new()
-        .keep_alive(true)
-        .max_headers(limits.header_count)
-        .max_header_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(guarded), service)
-        .with_upgrades();
-    // In the drain window the answers tell (`router::exchange`). Shutting down closes an idle
-    // connection at once, so it comes after the window.
-    drive(&conn.state, Order::Finish, pin!(connection), |connection| {
-        // A head that has begun to arrive is read to its end, and answered.
-        if conn.state.phase().0 != Phase::Head {
-            connection.graceful_shutdown();
+    serve_http1(&conn.state, guarded, Direct(RefCell::new(router)), limits).await;
+}
+
+/// Serves HTTP/1. A connection that rests gives its parser and their buffers back until its next bytes:
+/// most connections of a mesh rest most of the time.
+async fn serve_http1<S>(
+    state: &ConnState,
+    mut guarded: Guarded<S>,
+    mut service: Direct,
+    limits: ListenerLimits,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    loop {
+        let mut connection = Box::pin(
+            http1::Builder::new()
+                .keep_alive(true)
+                .max_headers(limits.header_count)
+                .max_header_size(limits.header_bytes)
+                .serve_connection(TokioIo::new(guarded), service)
+                .with_upgrades(),
+        );
+        let end = drive(state, Order::Finish, connection.as_mut(), |connection| {
+            // A head that has begun to arrive is read to its end, and answered.
+            if state.phase().0 != Phase::Head {
+                connection.graceful_shutdown();
+            }
+        })
+        .await;
+        if end == End::Closed {
+            return;
         }
+        let Some(parts) = Pin::into_inner(connection).into_parts() else {
+            return;
+        };
+        service = parts.service;
+        let mut resting = parts.io.into_inner();
+        resting.give_back(&parts.read_buf);
+        match rest(state, resting).await {
+            Some(more) => guarded = more,
+            None => return,
+        }
+    }
+}
+
+/// Waits for the next bytes of a connection; none when it ends instead.
+async fn rest<S>(state: &ConnState, mut resting: Guarded<S>) -> Option<Guarded<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let more = poll_fn(|cx| match state.ordered() {
+        Order::Close => Poll::Ready(false),
+        Order::Finish if state.phase().0 == Phase::Idle => Poll::Ready(false),
+        _ => resting.poll_begun(cx),
     })
     .await;
+    if more {
+        return Some(resting);
+    }
+    // It is closing anyway.
+    if state.ordered() != Order::Close {
+        resting.shutdown().await.ok();
+    }
+    None
+}
+
+/// Why a connection is not driven any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is over.
+    Closed,
+    /// Nothing is under way, and nothing has been for a while.
+    Rests,
 }
 
 /// Runs a connection to its end, or to the worker's order; `drain` is called once, as soon as the
 /// order is at least `from`.
-async fn drive<C>(
+pub(super) async fn drive<C, E>(
     state: &ConnState,
     from: Order,
     mut connection: Pin<&mut C>,
     drain: impl Fn(Pin<&mut C>),
-) where
-    C: Future<Output = hyper::Result<()>>,
+) -> End
+where
+    C: Future<Output = Result<(), E>>,
+    E: Display,
 {
     let mut obeyed = Order::Go;
     let mut waker: Option<Waker> = None;
@@ -207,35 +244,26 @@ async fn drive<C>(
         let ordered = state.ordered();
         if ordered != obeyed {
             if ordered == Order::Close {
-                return Poll::Ready(None);
+                return Poll::Ready(End::Closed);
             }
             if obeyed < from && ordered >= from {
                 drain(connection.as_mut());
             }
             obeyed = ordered;
         }
-        connection.as_mut().poll(cx).map(Some)
+        if let Poll::Ready(done) = connection.as_mut().poll(cx) {
+            log(done);
+            return Poll::Ready(End::Closed);
+        }
+        if state.may_rest() {
+            return Poll::Ready(End::Rests);
+        }
+        Poll::Pending
     });
-    if let Some(done) = driven.await {
-        log(done);
-    }
+    driven.await
 }
 
-/// Streams that a caller has reset before they were looked at; h2's default, said here because it is a bound.
-const PENDING_RESETS: usize = 20;
-/// Resets that a caller has provoked in a connection's life. The guard's allowance is used up before; this one holds
-/// should it ever be wrong.
-const ERROR_RESETS: usize = 256;
-/// Bytes of a response held for a caller that does not read, for each stream; hyper's default is 400 KiB, and a
-/// connection has hundreds of streams.
-const SEND_BUFFER: usize = 64 * 1024;
-
-/// A caller whose connection says nothing for this long while it has streams open is asked for a sign of life.
-const PING: Duration = Duration::from_secs(30);
-/// And this is how long it has for it.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
-fn log(done: hyper::Result<()>) {
+fn log<E: Display>(done: Result<(), E>) {
     if let Err(error) = done {
         // Callers that go away are everyday life; whoever looks for one turns debug on.
         tracing::debug!(%error, "connection ended");

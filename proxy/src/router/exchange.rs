@@ -11,8 +11,8 @@ use crate::access::{Own, Trail};
 use crate::clock;
 use crate::error::Error;
 use crate::http::{
-    BodySource, BoxError, Gate, HeadView, ResponseBody, close, grpc_status, is_grpc, outgoing_head,
-    respond, says,
+    BodySource, BoxError, Gate, HeadView, Incoming, ResponseBody, close, grpc_status, is_grpc,
+    outgoing_head, respond, says,
 };
 use crate::io::{Order, Phase};
 use crate::shared::{Running, RunningListener};
@@ -25,7 +25,6 @@ use heddle_core::route::{self, Caller};
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use std::borrow::Cow;
 use std::pin::Pin;
