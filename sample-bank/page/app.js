@@ -2,7 +2,7 @@
 
 import { ask, follow, setToken } from "./api.js";
 import { face } from "./face.js";
-import { Feed } from "./feed.js";
+import { Feed, drawSpending } from "./feed.js";
 import { money, minor } from "./money.js";
 
 const SESSION = "heddle-bank-session"; // of this tab only
@@ -67,7 +67,19 @@ async function show(id) {
   const account = accounts.find((each) => each.id === id);
   card = null;
   at("wallet").hidden = true;
-  await Promise.all([feed.load(), showCard(account)]);
+  await Promise.all([feed.load(), showCard(account), spending()]);
+}
+
+let asked = 0;
+/** Soon, and once for many events. */
+function spendingSoon() {
+  clearTimeout(asked);
+  asked = setTimeout(() => spending(), 800);
+}
+
+/** A part of the page that may be missing. */
+function spending() {
+  return drawSpending(chosen, at("spending"), at("merchants"), at("counted")).catch(() => { at("spending").hidden = true; });
 }
 
 function drawAccounts() {
@@ -198,6 +210,7 @@ function arrived(event) {
   }
   if (event.account !== chosen) return;
   feed.add(event);
+  if (event.type === "posting") spendingSoon();
   if (tapped) {
     const took = Math.round(performance.now() - tapped.time);
     at("timing").textContent = `The last payment was in the feed ${took} ms after its answer: ledger, outbox, Kafka, merchants, notifications, each call through Heddle.`;

@@ -81,6 +81,24 @@ function strongest(before, now) {
   return before === "posting" ? before : now;
 }
 
+/** Where the money of the last payments went. The answer is three calls deep: gateway, feed, merchants. */
+export async function drawSpending(account, panel, list, counted) {
+  const { merchants } = await ask("GET", `/v1/accounts/${account}/spending`);
+  panel.hidden = merchants.length === 0;
+  const most = Math.max(1, ...merchants.map((merchant) => merchant.spent));
+  const version = merchants.find((merchant) => merchant.everyone)?.everyone.version;
+  counted.textContent = version ? `merchants ${version}` : "";
+  list.replaceChildren(...merchants.map((merchant) => {
+    const bar = part("span", "bar");
+    bar.style.width = `${Math.max(2, (100 * merchant.spent) / most)}%`;
+    const facts = [`${merchant.payments} of yours`, merchant.everyone && `${merchant.everyone.payments} in all`, merchant.everyone?.place];
+    return part("li", "",
+      face(merchant.emoji, merchant.name),
+      part("span", "what", part("b", "", merchant.name), bar, part("small", "", facts.filter(Boolean).join(" · "))),
+      part("span", "much", money(merchant.spent, merchant.currency)));
+  }));
+}
+
 function part(name, kind, ...children) {
   const made = document.createElement(name);
   if (kind) made.className = kind;

@@ -1,17 +1,120 @@
-//! `heddle-bank demo`: the whole bank on this machine.
+//! `heddle-bank demo`: the whole bank on this machine, through the mesh.
+//!
+//! Everything it starts is a child of this process and ends with it, in the reverse order of its start.
+
+mod cast;
+mod mesh;
+mod once;
+mod ports;
+mod process;
+mod seed;
+mod sources;
+mod stage;
+mod tell;
+
+pub(crate) use sources::SHOPS;
 
 use crate::Failure;
+use stage::Stage;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How the proxies stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Topology {
+    /// One proxy for the host
+    Host,
+    /// A proxy beside every replica
+    Sidecar,
+}
+
+/// What carries the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kafka {
+    /// The small broker of `sample-bank/broker`
+    Embedded,
+    /// Apache Kafka, by the scripts of `sample-bank/kafka`
+    Apache,
+}
 
 /// Arguments of `heddle-bank demo`.
-#[derive(Debug, clap::Args)]
-pub struct Options {}
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Makes one bounded round under load with kills, audits it, and exits by the verdict
+    #[arg(long)]
+    once: bool,
+    /// Where everything is kept; used again when it has a bank already. Default: a new folder, removed at the end
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// How the proxies stand
+    #[arg(long, value_enum, default_value_t = Topology::Host)]
+    topology: Topology,
+    /// What carries the events
+    #[arg(long, value_enum, default_value_t = Kafka::Embedded)]
+    kafka: Kafka,
+    /// Brokers of Apache Kafka, 1 to 3
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    brokers: u8,
+    /// Port of the bank for its customers; another is taken, and told, when it is in use
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Port where names are called; another is taken, and told, when it is in use
+    #[arg(long, default_value_t = 4140)]
+    proxy_port: u16,
+    /// Port of the mesh's pages; another is taken, and told, when it is in use
+    #[arg(long, default_value_t = 9990)]
+    admin_port: u16,
+    /// With --once: transfers and card payments to be acknowledged before it ends
+    #[arg(long, default_value_t = 1200)]
+    transfers: u64,
+    /// With --once: requests per second
+    #[arg(long, default_value_t = 60.0)]
+    rate: f64,
+    /// With --once: what customers do and who is killed follow from it
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// With --once: replicas killed by `kill -9` during the load
+    #[arg(long, default_value_t = 8)]
+    kills: u64,
+    /// Fail points of the services, `ledger.committed=1/50,feed.kept=1/20`: there they die as by `kill -9`
+    #[arg(long, value_name = "LIST", default_value = "")]
+    fail_points: String,
+}
 
 /// Runs it.
 ///
 /// # Errors
 ///
-/// It cannot be carried out.
-pub async fn run(_options: Options) -> Result<ExitCode, Failure> {
-    Err(Failure::new("`demo` is not there yet"))
+/// The bank cannot be started; the reason says what to do.
+pub async fn run(options: Options) -> Result<ExitCode, Failure> {
+    if !(1.0..=2000.0).contains(&options.rate) {
+        return Err(Failure::new("--rate is from 1 to 2000 requests a second"));
+    }
+    let mut interrupted = crate::web::Stop::on_signal()?;
+    let mut stage = Stage::new(&options)?;
+    let played = tokio::select! {
+        played = play(&mut stage, &options) => played,
+        () = interrupted.requested() => {
+            println!("\nending");
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    // Audit and log are worth keeping when something was wrong.
+    stage
+        .end(matches!(&played, Ok(code) if *code == ExitCode::SUCCESS))
+        .await;
+    played
+}
+
+async fn play(stage: &mut Stage, options: &Options) -> Result<ExitCode, Failure> {
+    stage.set_up(options).await?;
+    let people = seed::people(stage).await?;
+    if options.once {
+        return once::round(stage, options).await;
+    }
+    tell::addresses(stage, &people);
+    loop {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
 }

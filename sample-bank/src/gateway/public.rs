@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Gateway> {
         .route("/v1/accounts", get(accounts))
         .route("/v1/accounts/{id}", get(account))
         .route("/v1/accounts/{id}/feed", get(feed))
+        .route("/v1/accounts/{id}/spending", get(spending))
         .route("/v1/transfers", post(transfer))
         .route("/v1/card-payments", post(pay))
         .route("/v1/cards/{id}", get(card).patch(change_card))
@@ -107,20 +108,19 @@ async fn feed(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    check_id("account", &id, "acc-")?;
-    let behalf = gateway.on_behalf_of(&customer);
-    let owner = behalf
-        .send(
-            Method::GET,
-            &format!("http://accounts/accounts/{id}/owner"),
-            None::<&()>,
-        )
-        .await?;
-    owner.success::<Value>("accounts")?;
     let query = query.map_or(String::new(), |query| format!("?{query}"));
-    behalf
-        .pass(Method::GET, &format!("http://feed/feed/{id}{query}"), None)
-        .await
+    let behalf = gateway.on_behalf_of(&customer);
+    behalf.feed(&id, &format!("{id}{query}")).await
+}
+
+/// Three calls deep: the feed asks `merchants` in turn.
+async fn spending(
+    State(gateway): State<Gateway>,
+    Customer(customer): Customer,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let behalf = gateway.on_behalf_of(&customer);
+    behalf.feed(&id, &format!("{id}/spending")).await
 }
 
 async fn transfer(
@@ -175,6 +175,16 @@ async fn change_card(
 }
 
 impl Behalf<'_> {
+    /// Asks the feed about an account, if it is the customer's.
+    async fn feed(&self, account: &str, what: &str) -> Result<Response, Problem> {
+        check_id("account", account, "acc-")?;
+        let url = format!("http://accounts/accounts/{account}/owner");
+        let owner = self.send(Method::GET, &url, None::<&()>).await?;
+        owner.success::<Value>("accounts")?;
+        self.pass(Method::GET, &format!("http://feed/feed/{what}"), None)
+            .await
+    }
+
     /// Sends a request on, and its answer back: a success as it is, a refusal as it is, all else as unavailable.
     async fn pass(
         &self,
