@@ -60,6 +60,10 @@ pub enum Need {
     Sslyze,
     /// Prometheus's promtool.
     Promtool,
+    /// `systemd-analyze`, which judges unit files.
+    SystemdAnalyze,
+    /// `systemd-socket-activate`, which passes sockets on.
+    SystemdSocketActivate,
 }
 
 impl Need {
@@ -95,6 +99,8 @@ impl Need {
             Self::Nginx if Path::new("/usr/sbin/nginx").exists() => "/usr/sbin/nginx".into(),
             Self::Nginx => "nginx".into(),
             Self::Chromium => "chromium".into(),
+            Self::SystemdAnalyze => "systemd-analyze".into(),
+            Self::SystemdSocketActivate => "systemd-socket-activate".into(),
             Self::Go | Self::GrpcGo => state.join("bin/clients-go"),
             Self::H2spec | Self::GrpcInterop => state.join("bin/suites-go"),
             Self::Kosoku | Self::Sslyze => state.join("suites/bin/python"),
@@ -115,7 +121,9 @@ impl Need {
             Self::Curl | Self::Wrk | Self::H2load | Self::Nghttp | Self::Python | Self::Java => {
                 (&["--version"], 1)
             }
-            Self::Chromium => (&["--version"], 1),
+            Self::Chromium | Self::SystemdAnalyze | Self::SystemdSocketActivate => {
+                (&["--version"], 1)
+            }
             Self::Node | Self::Node24 => (&["--version"], 0),
             Self::Grpcio => (&["-c", "import grpc; print(grpc.__version__)"], 0),
             Self::OpentelemetryProto => (

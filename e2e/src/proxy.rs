@@ -7,7 +7,7 @@ use crate::wire::{Message, Wire};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -26,6 +26,7 @@ pub struct Setup {
     documents: Vec<String>,
     top: String,
     arguments: Vec<String>,
+    binary: Option<PathBuf>,
 }
 
 impl Setup {
@@ -77,6 +78,12 @@ impl Setup {
     /// A further argument of `heddle proxy`.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Another binary than the one that was built.
+    pub fn binary(mut self, path: PathBuf) -> Self {
+        self.binary = Some(path);
         self
     }
 
@@ -186,7 +193,7 @@ impl Proxy {
             TempDir::with_prefix("heddle-e2e-").expect("the system has a temporary folder");
         let ports = Ports::free(setup);
         setup.write(folder.path(), &ports);
-        let mut command = Command::new(heddle());
+        let mut command = Command::new(setup.binary.as_deref().unwrap_or_else(|| heddle()));
         command
             .arg("proxy")
             .arg("-c")

@@ -1,7 +1,8 @@
 //! From an accepted socket to the protocol that it speaks.
 
+mod closing;
+
 use crate::access::{self, Told};
-use crate::app::BACKLOG;
 use crate::http::{Hop, refused_bytes, serve};
 use crate::io::{ConnState, Io, Phase};
 use crate::router::{Conn, ListenerState, PathEntry};
@@ -46,38 +47,25 @@ pub(crate) fn start(
     let (stop, mut stopped) = oneshot::channel();
     tokio::task::spawn_local(async move {
         let _accepting = worker.accepting();
-        loop {
-            let next = tokio::select! {
-                next = listener.accept() => next,
-                _ = &mut stopped => break,
-            };
-            match next {
-                Ok((stream, peer)) => accepted(&worker, &state, stream, peer),
-                Err(error) => {
-                    tracing::warn!(listener = state.name, %error, "accept failed");
-                    state.running.borrow().metrics.refused.inc("accept-failed");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
+        tokio::select! {
+            () = accept_all(&worker, &state, &listener) => {}
+            _ = &mut stopped => {}
         }
-        take_queued(&worker, &state, listener);
+        closing::close(&worker, &state, listener).await;
     });
     Ok(stop)
 }
 
-/// Takes what is queued, then closes the socket, which resets what is queued by then. The kernel is
-/// asked itself: the runtime knows only what was there when it last looked.
-fn take_queued(worker: &Rc<Worker>, state: &Rc<ListenerState>, listener: TcpListener) {
-    let Ok(socket) = listener.into_std() else {
-        return;
-    };
-    for _ in 0..BACKLOG {
-        let Ok((stream, peer)) = socket.accept() else {
-            return;
-        };
-        // Nobody else takes it over: other workers may have left this listener already.
-        if has_room(worker, state, peer) && stream.set_nonblocking(true).is_ok() {
-            adopt(worker, state, stream);
+/// Accepts for as long as it is polled.
+async fn accept_all(worker: &Rc<Worker>, state: &Rc<ListenerState>, listener: &TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => accepted(worker, state, stream, peer),
+            Err(error) => {
+                tracing::warn!(listener = state.name, %error, "accept failed");
+                state.running.borrow().metrics.refused.inc("accept-failed");
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
@@ -153,7 +141,7 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
     let state = ConnState::new(worker.tick.clone());
     let trust = listener.running.borrow().spec.trust.clone();
     let tls = listener.running.borrow().tls.clone();
-    let conn = Conn {
+    let mut conn = Conn {
         worker: worker.clone(),
         listener: listener.clone(),
         hop: Hop::new(peer, &trust, tls.is_some()),
@@ -161,10 +149,11 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
         state: state.clone(),
         serial: false,
         interim: OnceCell::new(),
+        registered: None,
     };
     let (send, receive) = oneshot::channel();
     let task = tokio::task::spawn_local(async move {
-        let _registered = receive.await;
+        conn.registered = receive.await.ok().map(Rc::new);
         match tls {
             None => connection(conn, stream, None).await,
             // In a box, so that plaintext does not carry the size of it.
@@ -172,7 +161,7 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
         }
     });
     let registered = worker.register(state, listener.clone(), peer.ip(), task.abort_handle());
-    // The task holds the registration, so that its end is the connection's.
+    // Held by what the task runs, so that the end of it is the connection's.
     send.send(registered).ok();
 }
 

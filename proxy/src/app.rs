@@ -115,6 +115,9 @@ impl App {
         discovery.configure(&config);
         let shared = Shared::new(config, count, discovery, metrics, hold);
         let shared = Arc::new(shared.map_err(AppError::Tls)?);
+        shared
+            .sockets_outlive
+            .store(inherited.are_held(), Ordering::Relaxed);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::channel(COMMANDS)).unzip();
         let mut threads = Vec::new();
@@ -272,6 +275,10 @@ impl App {
             .filter(|listener| matches!(listener.spec.mode, Mode::Inbound { .. }))
             .collect();
         for listener in &inbound {
+            // The workers have copies, which are the last ones then.
+            if let Some(held) = lock(&self.bound).get_mut(&listener.spec.name) {
+                held.sockets.clear();
+            }
             for worker in &self.workers {
                 self.command(worker, Command::Unlisten(listener.spec.name.clone()));
             }
@@ -300,6 +307,11 @@ impl App {
             copies.map(|socket| (name.clone(), OwnedFd::from(socket)))
         });
         sockets.collect()
+    }
+
+    /// Whether another process holds these sockets as well.
+    pub(crate) fn sockets_outlive(&self) -> bool {
+        self.shared.sockets_outlive.load(Ordering::Relaxed)
     }
 
     /// Whether every worker answers within `limit`.
@@ -337,6 +349,9 @@ impl App {
     async fn end(&self, handed_over: bool) {
         if self.shared.draining.swap(true, Ordering::Relaxed) {
             return;
+        }
+        if handed_over {
+            self.shared.sockets_outlive.store(true, Ordering::Relaxed);
         }
         let limit = self.shared.running.load().config.drain;
         // The workers have copies, and close them when they have taken what is queued.
@@ -428,7 +443,7 @@ impl App {
                         weight: endpoint.weight,
                         zone: endpoint.locality.zone.as_deref().map(str::to_owned),
                         node: endpoint.locality.node.as_deref().map(str::to_owned),
-                        status: shared.map_or(Status::Open, |s| s.health.status(now)),
+                        status: shared.map_or(Status::Open, |s| s.status(now)),
                         ejected_ms: shared
                             .and_then(|s| s.health.ejected_until())
                             .map(|until| until.saturating_sub(now) / 1_000_000),

@@ -9,14 +9,18 @@ pub(crate) use attempt::{Attempted, Charge, Failure, Lease, Limit, Outgoing, Ver
 pub(crate) use connection::{OpenGuard, Wire, connect};
 pub(crate) use http2::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 
+use crate::clock;
 use crate::discovery::{Addr, ReplicaSet};
 use crate::shared::{EndpointShared, SetShared};
 use heddle_core::Nanos;
 use heddle_core::balance::{Node, Picker, address_identity};
 use heddle_core::config::{Accrual, Balancer, BalancerKind, Pool, Route, UpstreamProtocol};
 use heddle_core::endpoint::Locality;
+use heddle_core::headers::connection_tokens;
 use heddle_core::random::{Rng, Xoshiro};
 use heddle_core::status::Status;
+use http::StatusCode;
+use http::header::{CONNECTION, HeaderMap};
 use pool::EndpointPool;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -85,6 +89,32 @@ pub(crate) struct WorkerEndpoint {
     slow_start: Duration,
 }
 
+impl WorkerEndpoint {
+    /// Notes what an answer over HTTP/1 says of the endpoint's staying: one that drains ends each
+    /// connection. Errors are left out, after which many servers end a connection for themselves.
+    fn note_stay(&self, status: StatusCode, headers: &HeaderMap) {
+        if (status.is_client_error() || status.is_server_error())
+            && status != StatusCode::SERVICE_UNAVAILABLE
+        {
+            return;
+        }
+        let ends = headers.get(CONNECTION).is_some_and(|value| {
+            connection_tokens(value.as_bytes()).any(|token| token.eq_ignore_ascii_case("close"))
+        });
+        if !ends {
+            self.shared.leaving.answered(0, true);
+        } else if self.shared.leaving.answered(clock::now(), false) {
+            let set = &self.pool.set;
+            set.metrics.leaving.inc();
+            tracing::info!(
+                endpoint = %self.shared.address, set = %set.id,
+                "the endpoint ends its connections; used only when no other is open"
+            );
+            self.pool.clear_idle();
+        }
+    }
+}
+
 /// A member of the set, as the picker sees it.
 #[derive(Debug, Clone)]
 struct Member(Rc<WorkerEndpoint>);
@@ -98,7 +128,7 @@ impl std::ops::Deref for Member {
 
 impl Node for Member {
     fn status(&self, now: Nanos) -> Status {
-        self.shared.health.status(now)
+        self.shared.status(now)
     }
 
     fn load(&self, now: Nanos) -> f64 {

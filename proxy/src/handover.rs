@@ -19,6 +19,8 @@ use tokio::time::timeout;
 
 /// Set for a process that takes over, so that it talks to the old one on its standard input.
 const HANDOVER: &str = "HEDDLE_HANDOVER";
+/// Its value when somebody beside these processes holds the sockets, such as systemd.
+const HELD: &str = "held";
 /// The name of the admin server's socket among those that are handed over.
 pub(crate) const ADMIN: &str = "heddle-admin";
 /// What a new process may take until it is ready; one that waits for longer would never be.
@@ -37,6 +39,8 @@ const SERVING: u8 = b's';
 pub(crate) struct Inherited {
     sockets: Mutex<Vec<(String, TcpListener)>>,
     predecessor: Option<StdUnixStream>,
+    /// Whether who opened the sockets keeps them.
+    held: bool,
 }
 
 impl Inherited {
@@ -57,13 +61,21 @@ impl Inherited {
             }
         }
         let input = std::io::stdin();
-        let predecessor = std::env::var_os(HANDOVER)
+        let handover = std::env::var_os(HANDOVER);
+        let held = !sockets.is_empty() && handover.as_deref().is_none_or(|how| how == HELD);
+        let predecessor = handover
             .and_then(|_| input.as_fd().try_clone_to_owned().ok())
             .map(StdUnixStream::from);
         Self {
             sockets: Mutex::new(sockets),
             predecessor,
+            held,
         }
+    }
+
+    /// Whether who opened the sockets keeps them, so that they outlive this process.
+    pub(crate) fn are_held(&self) -> bool {
+        self.held
     }
 
     /// Takes the sockets that are meant for `name` at `address`: those of that name, else those of
@@ -135,14 +147,15 @@ pub(crate) struct Successor {
 
 impl Successor {
     /// Starts this program again with the same arguments, and waits until it is ready.
-    pub(crate) async fn start(sockets: Vec<(String, OwnedFd)>) -> Result<Self, String> {
+    /// `held`: somebody beside the two processes holds the sockets.
+    pub(crate) async fn start(sockets: Vec<(String, OwnedFd)>, held: bool) -> Result<Self, String> {
         let (ours, theirs) =
             StdUnixStream::pair().map_err(|error| format!("no socket pair: {error}"))?;
         ours.set_nonblocking(true)
             .and_then(|()| UnixStream::from_std(ours))
             .map_err(|error| format!("no channel to the new process: {error}"))
             .and_then(|channel| {
-                let child = spawn(sockets, theirs)?;
+                let child = spawn(sockets, held, theirs)?;
                 Ok(Self {
                     child: Some(child),
                     channel,
@@ -195,7 +208,11 @@ impl Drop for Successor {
 
 /// The same program, found as it was found the first time, so that a new binary at the same place
 /// is the one that starts.
-fn spawn(sockets: Vec<(String, OwnedFd)>, channel: StdUnixStream) -> Result<Child, String> {
+fn spawn(
+    sockets: Vec<(String, OwnedFd)>,
+    held: bool,
+    channel: StdUnixStream,
+) -> Result<Child, String> {
     let mut arguments = std::env::args_os();
     let program = arguments
         .next()
@@ -204,7 +221,7 @@ fn spawn(sockets: Vec<(String, OwnedFd)>, channel: StdUnixStream) -> Result<Chil
     let mut command = Command::new(&program);
     command
         .args(arguments)
-        .env(HANDOVER, "1")
+        .env(HANDOVER, if held { HELD } else { "1" })
         .env("LISTEN_FDS", sockets.len().to_string())
         .env("LISTEN_FDNAMES", names.join(":"))
         // These name this process; without them they hold for whoever has the rest.
@@ -256,6 +273,7 @@ mod tests {
                 let inherited = Inherited {
                     sockets: Mutex::new(vec![(given.to_owned(), socket)]),
                     predecessor: own_process.then(|| StdUnixStream::pair().unwrap().0),
+                    held: false,
                 };
                 let taken = inherited.take(name, address.unwrap_or(actual));
                 assert_eq!(

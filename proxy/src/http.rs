@@ -24,7 +24,7 @@ pub(crate) use respond::{
 pub(crate) use serve::serve;
 pub(crate) use spare::Spare;
 pub(crate) use stream::{Pings, pump};
-pub(crate) use tunnel::splice;
+pub(crate) use tunnel::{splice, splice_websocket};
 pub(crate) use view::HeadView;
 
 /// Any error of a body.

@@ -143,6 +143,26 @@ impl ConnState {
         }
     }
 
+    /// Resolves when the connection is to be closed; for what is left of it when nobody serves it.
+    pub(crate) async fn until_closed(&self) {
+        let mut waker: Option<Waker> = None;
+        std::future::poll_fn(|cx| {
+            if !waker
+                .as_ref()
+                .is_some_and(|known| known.will_wake(cx.waker()))
+            {
+                self.wake_with(cx.waker());
+                waker = Some(cx.waker().clone());
+            }
+            if self.ordered() == Order::Close {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
     /// When the caller finished its half of the connection, if it has.
     pub(crate) fn finished(&self) -> Option<Nanos> {
         Some(self.finished.load(Relaxed)).filter(|&at| at != 0)

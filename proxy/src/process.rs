@@ -274,7 +274,7 @@ impl Proxy {
         if let Ok(socket) = self.admin_socket.try_clone() {
             sockets.push((ADMIN.to_owned(), socket.into()));
         }
-        Successor::start(sockets)
+        Successor::start(sockets, self.app.sockets_outlive())
     }
 
     /// Lets a process that is ready take over; when it does not, this one serves on.

@@ -29,7 +29,7 @@ pub(crate) use own::connect_target;
 use crate::http::Hop;
 use crate::io::ConnState;
 use crate::tls::Secured;
-use crate::worker::Worker;
+use crate::worker::{Registered, Worker};
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,4 +47,6 @@ pub(crate) struct Conn {
     pub(crate) secured: Option<Rc<Secured>>,
     /// What each request takes along so that interim responses come back; made once.
     pub(crate) interim: OnceCell<http::Extensions>,
+    /// Held as long as anything of the connection is left, tunnels included: so long it counts.
+    pub(crate) registered: Option<Rc<Registered>>,
 }

@@ -16,8 +16,10 @@ use heddle_core::accrual::{EndpointHealth, SetHealth};
 use heddle_core::budget::RetryBudget;
 use heddle_core::config::{self, Listener, ProxyConfig};
 use heddle_core::ewma::PeakEwma;
+use heddle_core::leaving::Leaving;
 use heddle_core::name::{Dtab, Path};
 use heddle_core::retry::hedge::LatencyTracker;
+use heddle_core::status::Status;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -123,6 +125,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) joined: Arc<Joined>,
     pub(crate) draining: AtomicBool,
+    /// Whether another process holds the listening sockets as well, so that they outlive this one.
+    pub(crate) sockets_outlive: AtomicBool,
     /// Holds what arrives for the service behind until it answers.
     pub(crate) hold: Arc<Hold>,
     /// Connections that are open, by worker: what hand-over looks at.
@@ -151,6 +155,7 @@ impl Shared {
             recorder,
             joined: Arc::default(),
             draining: AtomicBool::new(false),
+            sockets_outlive: AtomicBool::new(false),
             hold,
             connections: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             sets: Mutex::default(),
@@ -415,6 +420,7 @@ pub(crate) struct EndpointShared {
     pub(crate) address: SocketAddr,
     pub(crate) ewma: PeakEwma,
     pub(crate) health: EndpointHealth,
+    pub(crate) leaving: Leaving,
     pub(crate) requests: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) connections: AtomicU32,
@@ -426,9 +432,18 @@ impl EndpointShared {
             address,
             ewma: PeakEwma::new(now, decay),
             health: EndpointHealth::new(now),
+            leaving: Leaving::default(),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             connections: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether it may be picked: one that leaves only when no other is open.
+    pub(crate) fn status(&self, now: Nanos) -> Status {
+        match self.health.status(now) {
+            Status::Open if self.leaving.is_leaving(now) => Status::Busy,
+            status => status,
         }
     }
 

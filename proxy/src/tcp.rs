@@ -68,8 +68,8 @@ where
                 charge.report(Verdict::Success);
                 entry.service.metrics.in_flight.inc();
                 let copied = match upstream {
-                    Wire::Plain(mut stream) => splice(downstream, &mut stream).await,
-                    Wire::Secured(mut stream) => splice(downstream, &mut stream).await,
+                    Wire::Plain(mut stream) => splice(&conn.state, downstream, &mut stream).await,
+                    Wire::Secured(mut stream) => splice(&conn.state, downstream, &mut stream).await,
                 };
                 entry.service.metrics.in_flight.dec();
                 if let Ok((received, sent)) = copied {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ const TICK: Duration = Duration::from_millis(250);
 const DRAIN_WINDOW: Duration = Duration::from_secs(5);
 /// A connection idle for longer holds no parser and no buffers.
 const REST_AFTER: Duration = Duration::from_millis(500);
+/// How long what is closed at the very end may take to say so.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Ticks between sweeps of pools and caches.
 const SWEEP_EVERY: u32 = 4;
 
@@ -169,11 +171,24 @@ impl Worker {
                 }
             }
         }
+        self.say_farewell().await;
         for connection in self.connections.borrow().values() {
             // Says who ends the requests that are left.
             connection.state.order(Order::Close);
             connection.abort.abort();
         }
+    }
+
+    /// Has what is left closed, and waits a moment for those that have something to say to that.
+    async fn say_farewell(&self) {
+        self.close_listeners();
+        for connection in self.connections.borrow().values() {
+            connection.state.order(Order::Close);
+        }
+        let (done, none_is_left) = oneshot::channel();
+        *self.idle.borrow_mut() = Some(done);
+        self.tell_if_idle();
+        timeout(FAREWELL, none_is_left).await.ok();
     }
 
     fn obey(self: &Rc<Self>, command: Command) {

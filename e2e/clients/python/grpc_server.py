@@ -52,6 +52,13 @@ class Echo:
             yield b"message %d" % number
         context.set_trailing_metadata((("x-trailing", "down"),))
 
+    def Ticks(self, request, context):
+        """So many messages, twenty a second."""
+        for number in range(int(request)):
+            yield b"tick %d" % number
+            time.sleep(0.05)
+        context.set_trailing_metadata((("x-trailing", "ticked"),))
+
     def Endless(self, _request, context):
         """Sends until the caller gives up, ten seconds at most."""
         self.note_cancellation(context)
@@ -89,7 +96,7 @@ def main():
     echo = Echo()
     kinds = {
         grpc.unary_unary_rpc_method_handler: ("Unary", "Look", "Fail", "Slow", "Cancelled"),
-        grpc.unary_stream_rpc_method_handler: ("Download", "Endless"),
+        grpc.unary_stream_rpc_method_handler: ("Download", "Ticks", "Endless"),
         grpc.stream_unary_rpc_method_handler: ("Upload",),
         grpc.stream_stream_rpc_method_handler: ("Chat",),
     }

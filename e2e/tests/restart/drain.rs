@@ -1,9 +1,16 @@
 //! What a drain does to connections of each kind.
 
+use crate::Case;
 use heddle_e2e::echo::Echo;
 use heddle_e2e::proxy::{Proxy, Setup};
 use heddle_e2e::wire::Wire;
 use std::time::Duration;
+
+pub(crate) const CASES: &[Case] = &[Case(
+    "drain::idle_connections_are_told_with_their_next_answer",
+    &[],
+    idle_connections_are_told_with_their_next_answer,
+)];
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: ledger\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -12,7 +19,6 @@ fn close() -> Option<String> {
     Some("close".to_owned())
 }
 
-#[test]
 fn idle_connections_are_told_with_their_next_answer() {
     let echo = Echo::start("one");
     let setup = Setup::new()

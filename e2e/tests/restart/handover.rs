@@ -1,5 +1,6 @@
 //! A new process takes over the sockets, or fails to and leaves the old one serving.
 
+use crate::Case;
 use heddle_e2e::echo::Echo;
 use heddle_e2e::process::succeed;
 use heddle_e2e::proxy::{Proxy, Setup};
@@ -7,6 +8,24 @@ use heddle_e2e::script::within;
 use heddle_e2e::wire::{Message, Wire};
 use std::process::Command;
 use std::time::Duration;
+
+pub(crate) const CASES: &[Case] = &[
+    Case(
+        "handover::a_new_process_takes_over_and_the_old_one_ends",
+        &[],
+        a_new_process_takes_over_and_the_old_one_ends,
+    ),
+    Case(
+        "handover::one_that_cannot_start_leaves_the_old_one_serving",
+        &[],
+        one_that_cannot_start_leaves_the_old_one_serving,
+    ),
+    Case(
+        "handover::one_that_is_killed_meanwhile_leaves_the_old_one_serving",
+        &[],
+        one_that_is_killed_meanwhile_leaves_the_old_one_serving,
+    ),
+];
 
 /// How long a hand-over may take here.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -56,7 +75,6 @@ pub(crate) fn ask(proxy: &Proxy) -> Message {
     wire.read_response()
 }
 
-#[test]
 fn a_new_process_takes_over_and_the_old_one_ends() {
     let echo = Echo::start("one");
     let setup = Setup::new()
@@ -86,7 +104,6 @@ fn a_new_process_takes_over_and_the_old_one_ends() {
     assert_eq!(proxy.process().wait(PATIENCE), Some(0));
 }
 
-#[test]
 fn one_that_cannot_start_leaves_the_old_one_serving() {
     let echo = Echo::start("one");
     let setup = Setup::new().replicas("ledger", &[echo.address()]);
@@ -104,7 +121,6 @@ fn one_that_cannot_start_leaves_the_old_one_serving() {
     assert!(proxy.process().is_alive());
 }
 
-#[test]
 fn one_that_is_killed_meanwhile_leaves_the_old_one_serving() {
     let echo = Echo::start("one");
     let setup = Setup::new().replicas("ledger", &[echo.address()]);

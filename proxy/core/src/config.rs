@@ -449,7 +449,8 @@ pub struct Redirect {
 /// Retrying.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retries {
-    /// Failures worth another try. Default: connect, refused-stream, unused-connection.
+    /// Failures worth another try. Default: connect, refused-stream, unused-connection, reset
+    /// (RFC 9110 section 9.2.2 lets an idempotent request be repeated after a broken connection).
     pub on: Vec<RetryOn>,
     /// Extra attempts of one request. Default 2.
     pub max: u32,
@@ -466,6 +467,7 @@ impl Default for Retries {
                 RetryOn::Connect,
                 RetryOn::RefusedStream,
                 RetryOn::UnusedConnection,
+                RetryOn::Reset,
             ],
             max: 2,
             budget: Budget::default(),

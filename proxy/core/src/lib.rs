@@ -12,14 +12,14 @@
 //! * [`finding`], [`spec`], [`config`]: the YAML that people write, what is wrong
 //!   with it, and the values it becomes;
 //! * [`route`]: which rule a request meets, and where that sends it;
-//! * [`endpoint`], [`status`], [`ewma`], [`balance`], [`accrual`]: choosing a replica;
+//! * [`endpoint`], [`status`], [`ewma`], [`balance`], [`accrual`], [`leaving`]: choosing a replica;
 //! * [`budget`], [`backoff`], [`classify`], [`retry`]: trying again;
 //! * [`admission`]: who may go to the service behind, who waits;
 //! * [`sticky`]: cohorts that only grow;
 //! * [`answer`]: every answer that is the proxy's own;
 //! * [`guard`]: which messages are let in;
 //! * [`trace`]: contexts of traces;
-//! * [`headers`], [`detect`]: the wire, as far as it is a decision.
+//! * [`headers`], [`detect`], [`websocket`]: the wire, as far as it is a decision.
 #![deny(missing_docs)]
 
 pub mod accrual;
@@ -38,6 +38,7 @@ pub mod finding;
 pub mod guard;
 pub mod headers;
 pub mod identify;
+pub mod leaving;
 pub mod name;
 pub mod random;
 pub mod retry;
@@ -46,6 +47,7 @@ pub mod spec;
 pub mod status;
 pub mod sticky;
 pub mod trace;
+pub mod websocket;
 
 /// Monotonic nanoseconds since an origin that the caller chooses (the proxy's is its own start).
 pub type Nanos = u64;

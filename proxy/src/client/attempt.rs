@@ -442,7 +442,10 @@ async fn send_http1(
         let reused = connection.reused;
         let request = Request::from_parts(std::mem::replace(head, nothing()), body);
         match connection.sender.try_send_request(request).await {
-            Ok(response) => return Ok((response.map(Incoming::Http1), Lease::Http1(connection))),
+            Ok(response) => {
+                endpoint.note_stay(response.status(), response.headers());
+                return Ok((response.map(Incoming::Http1), Lease::Http1(connection)));
+            }
             Err(error) => body = refused(error, head, reused)?,
         }
     }

@@ -31,6 +31,8 @@ pub(crate) enum ConnectError {
     Tls(String),
     /// The protocol could not be started.
     Handshake(Cause),
+    /// It was closed before the peer said anything.
+    Unheard,
 }
 
 impl std::fmt::Display for ConnectError {
@@ -41,6 +43,7 @@ impl std::fmt::Display for ConnectError {
             Self::Io(error) => write!(f, "{error}"),
             Self::Tls(why) => write!(f, "TLS: {why}"),
             Self::Handshake(error) => write!(f, "handshake: {error}"),
+            Self::Unheard => f.write_str("closed before the server said anything"),
         }
     }
 }

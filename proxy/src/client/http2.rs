@@ -18,11 +18,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// A multiplexed HTTP/2 connection.
 #[derive(Debug)]
@@ -132,7 +133,9 @@ pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Size of a header list that we accept, as the peer counts it (RFC 9113 section 6.5.2).
 pub(crate) const MAX_HEADER_LIST: u32 = 64 * 1024;
 
-/// Opens an HTTP/2 connection, by ALPN or with prior knowledge.
+/// Opens an HTTP/2 connection, by ALPN or with prior knowledge. It stands when the server's `SETTINGS`
+/// have come, its first frame (RFC 9113 section 3.4). Before, nobody may have accepted it but the
+/// kernel, and what the kernel resets would look like a request that may have been done.
 pub(crate) async fn connect_http2(
     set: &Arc<SetShared>,
     endpoint: &Arc<EndpointShared>,
@@ -175,6 +178,9 @@ where
         .handshake(Io::upstream(stream).heard_by(heard.clone()))
         .await
         .map_err(|error| ConnectError::Handshake(Cause::Http2(error)))?;
+    let spoken = heard.clone();
+    let (stands, stood) = oneshot::channel();
+    let mut stands = Some(stands);
     let mut pings = connection
         .ping_pong()
         .map(|pings| Pings::new(pings, heard, pool.ping, pool.ping_timeout));
@@ -196,6 +202,10 @@ where
             if done.is_ready() {
                 return done;
             }
+            if stands.is_some() && spoken.load(Relaxed) {
+                // Whoever waited may have given up.
+                stands.take().map(|stands| stands.send(()));
+            }
             if let Some(pings) = &mut pings
                 && pings.poll(cx, told.streams.get() > 0).is_ready()
             {
@@ -208,5 +218,9 @@ where
         told.gone.set(true);
         drop(open);
     });
-    Ok((sender, peer))
+    match timeout(pool.connect_timeout, stood).await {
+        Ok(Ok(())) => Ok((sender, peer)),
+        Ok(Err(_)) => Err(ConnectError::Unheard),
+        Err(_) => Err(ConnectError::Timeout),
+    }
 }

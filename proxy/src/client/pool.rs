@@ -141,6 +141,9 @@ impl EndpointPool {
     pub(crate) fn sweep(&self, config: &Pool) {
         let now = clock::now();
         let idle = clock::nanos(config.idle);
+        if self.endpoint.leaving.is_leaving(now) {
+            self.clear_idle();
+        }
         self.idle
             .borrow_mut()
             .retain(|(c, since)| now.saturating_sub(*since) < idle && !c.sender.is_closed());
@@ -150,6 +153,11 @@ impl EndpointPool {
                     || now.saturating_sub(c.born) < clock::nanos(HTTP2_MIN_AGE));
             keep || (young(c.born, now, config) && !c.is_closed())
         });
+    }
+
+    /// Drops the idle HTTP/1 connections: the endpoint leaves, and ends them at any moment.
+    pub(crate) fn clear_idle(&self) {
+        self.idle.borrow_mut().clear();
     }
 
     /// Drops every pooled connection: the endpoint has left its set.

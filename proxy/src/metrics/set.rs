@@ -28,6 +28,8 @@ pub struct SetMetrics {
     pub ejections: Counter,
     /// Endpoints taken back.
     pub revivals: Counter,
+    /// Endpoints that announced with their answers that they leave.
+    pub leaving: Counter,
     /// Attempts sent to see whether an ejected endpoint is back.
     pub probes: Counter,
     /// Endpoints that are out now.
@@ -70,6 +72,7 @@ pub(super) struct SetFamilies {
     in_flight: Family<Gauge>,
     ejections: Family<Counter>,
     revivals: Family<Counter>,
+    leaving: Family<Counter>,
     probes: Family<Counter>,
     ejected: Family<Gauge>,
     endpoints: Family<Gauge>,
@@ -97,6 +100,11 @@ impl SetFamilies {
         );
         let ejections = counter("heddle_ejections_total", "Endpoints taken out.", LABELS);
         let revivals = counter("heddle_revivals_total", "Endpoints taken back.", LABELS);
+        let leaving = counter(
+            "heddle_endpoints_leaving_total",
+            "Endpoints whose answers said that they leave.",
+            LABELS,
+        );
         let probes = counter(
             "heddle_probes_total",
             "Attempts that probe an ejected endpoint.",
@@ -142,6 +150,7 @@ impl SetFamilies {
             duration,
             ejections,
             revivals,
+            leaving,
             probes,
             opened,
             closed,
@@ -182,6 +191,7 @@ impl SetFamilies {
             in_flight: self.in_flight.get(&[id]),
             ejections: self.ejections.get(&[id]),
             revivals: self.revivals.get(&[id]),
+            leaving: self.leaving.get(&[id]),
             probes: self.probes.get(&[id]),
             endpoints_ejected: self.ejected.get(&[id]),
             endpoints: self.endpoints.get(&[id]),
@@ -208,11 +218,13 @@ impl SetFamilies {
             &self.attempts,
             &self.ejections,
             &self.revivals,
+            &self.leaving,
             &self.probes,
             &self.opened,
             &self.closed,
             &self.reused,
             &self.refused,
+            &self.tls_failures,
         ];
         counters.iter().for_each(|family| family.forget(&[id]));
         let gauges = [

@@ -2,15 +2,16 @@
 
 use super::entry::PathEntry;
 use super::exchange::{Exchange, InFlight, put};
-use super::hop;
 use super::plan::Plan;
+use super::{Conn, hop};
 use crate::access::End;
 use crate::client::{Attempted, Lease, Verdict};
 use crate::clock;
-use crate::http::{Finished, ResponseBody, grpc_status, response_head, splice};
+use crate::http::{Finished, ResponseBody, grpc_status, response_head, splice, splice_websocket};
 use crate::io::Phase;
 use heddle_core::classify::{self, Class};
 use heddle_core::config::Rule;
+use heddle_core::random::Rng;
 use heddle_core::retry::Outcome;
 use http::HeaderValue;
 use hyper::upgrade::OnUpgrade;
@@ -70,15 +71,17 @@ pub(super) fn finish(
             http::header::CONNECTION,
             HeaderValue::from_static("upgrade"),
         );
+        let websocket = token.as_bytes().eq_ignore_ascii_case(b"websocket");
         head.headers.entry(http::header::UPGRADE).or_insert(token);
         exchange.conn.state.enter(Phase::Tunnel);
         let (started, service) = (exchange.started, entry.service.clone());
         let trail = exchange.trail.clone();
+        let conn = exchange.conn.clone();
         if let Some(trail) = &trail {
             trail.answered(101);
         }
         tokio::task::spawn_local(async move {
-            let (verdict, bytes) = tunnel(upstream, downstream).await;
+            let (verdict, bytes) = tunnel(&conn, upstream, downstream, websocket).await;
             if let Some(trail) = trail {
                 trail.tunnelled(bytes);
             }
@@ -191,11 +194,23 @@ fn end_of(how: Finished) -> End {
 }
 
 /// Bytes both ways after an upgrade; how many came from the caller and went to it, if that is known.
-async fn tunnel(upstream: OnUpgrade, downstream: OnUpgrade) -> (Verdict, Option<(u64, u64)>) {
+async fn tunnel(
+    conn: &Conn,
+    upstream: OnUpgrade,
+    downstream: OnUpgrade,
+    websocket: bool,
+) -> (Verdict, Option<(u64, u64)>) {
     let (Ok(upstream), Ok(downstream)) = (upstream.await, downstream.await) else {
         return (Verdict::Failure, None);
     };
-    match splice(&mut TokioIo::new(downstream), &mut TokioIo::new(upstream)).await {
+    let (mut upstream, mut downstream) = (TokioIo::new(upstream), TokioIo::new(downstream));
+    let copied = if websocket {
+        let key = (conn.worker.rng.borrow_mut().next_u64() as u32).to_be_bytes();
+        splice_websocket(&conn.state, downstream, upstream, key).await
+    } else {
+        splice(&conn.state, &mut downstream, &mut upstream).await
+    };
+    match copied {
         Ok(bytes) => (Verdict::Success, Some(bytes)),
         // Which side broke cannot be told apart here, and a long-lived tunnel says little of latency.
         Err(_) => (Verdict::Nothing, None),

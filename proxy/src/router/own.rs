@@ -216,6 +216,7 @@ impl Conn {
             state: self.state.clone(),
             serial,
             interim: std::cell::OnceCell::new(),
+            registered: self.registered.clone(),
         }
     }
 }

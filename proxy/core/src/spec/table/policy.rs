@@ -15,8 +15,8 @@ pub(in crate::spec) static RETRIES: Object = object(
                 of: &Shape::Text(&format::RETRY_ON),
                 min: 0,
             },
-            "[connect, refused-stream, unused-connection]",
-            "Failures worth another try: `connect`, `refused-stream`, `unused-connection`, `reset`, `attempt-timeout`, `5xx`, a status from 400 to 599, or a gRPC status as `grpc:unavailable`. The default holds those that are safe for every request.",
+            "[connect, refused-stream, unused-connection, reset]",
+            "Failures worth another try: `connect`, `refused-stream`, `unused-connection`, `reset`, `attempt-timeout`, `5xx`, a status from 400 to 599, or a gRPC status as `grpc:unavailable`. The default holds those that come before an answer; after a `reset`, only what may be done twice is repeated.",
         ),
         optional(
             "max",
