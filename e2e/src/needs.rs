@@ -64,6 +64,8 @@ pub enum Need {
     SystemdAnalyze,
     /// `systemd-socket-activate`, which passes sockets on.
     SystemdSocketActivate,
+    /// `faketime`, with the library that changes what programs take for the time.
+    Faketime,
 }
 
 impl Need {
@@ -101,6 +103,7 @@ impl Need {
             Self::Chromium => "chromium".into(),
             Self::SystemdAnalyze => "systemd-analyze".into(),
             Self::SystemdSocketActivate => "systemd-socket-activate".into(),
+            Self::Faketime => "faketime".into(),
             Self::Go | Self::GrpcGo => state.join("bin/clients-go"),
             Self::H2spec | Self::GrpcInterop => state.join("bin/suites-go"),
             Self::Kosoku | Self::Sslyze => state.join("suites/bin/python"),
@@ -124,6 +127,7 @@ impl Need {
             Self::Chromium | Self::SystemdAnalyze | Self::SystemdSocketActivate => {
                 (&["--version"], 1)
             }
+            Self::Faketime => (&["--version"], 2),
             Self::Node | Self::Node24 => (&["--version"], 0),
             Self::Grpcio => (&["-c", "import grpc; print(grpc.__version__)"], 0),
             Self::OpentelemetryProto => (
@@ -181,6 +185,29 @@ impl Need {
             self.program().display()
         )
     }
+}
+
+/// Whether all of it is here, for tests that cannot be skipped by their runner: what is missing is told, and fails
+/// where `CI=true`.
+///
+/// # Panics
+///
+/// In CI, when something is missing.
+pub fn require(needs: &[Need]) -> bool {
+    let missing: Vec<_> = needs
+        .iter()
+        .filter_map(|need| need.version().err())
+        .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let missing = missing.join("; ");
+    assert!(
+        std::env::var("CI").map_or(true, |value| value != "true"),
+        "{missing}"
+    );
+    eprintln!("skipped: {missing}");
+    false
 }
 
 /// What a program says of itself; some print it to standard error and exit with 1.

@@ -27,6 +27,7 @@ pub struct Setup {
     top: String,
     arguments: Vec<String>,
     binary: Option<PathBuf>,
+    under: Vec<String>,
 }
 
 impl Setup {
@@ -85,6 +86,25 @@ impl Setup {
     pub fn binary(mut self, path: PathBuf) -> Self {
         self.binary = Some(path);
         self
+    }
+
+    /// Starts the proxy by another program, which ends by becoming it: `prlimit --nofile=256`.
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.under = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    fn program(&self) -> &Path {
+        self.binary.as_deref().unwrap_or_else(|| heddle())
+    }
+
+    fn command(&self) -> Command {
+        let Some((program, words)) = self.under.split_first() else {
+            return Command::new(self.program());
+        };
+        let mut command = Command::new(program);
+        command.args(words).arg(self.program());
+        command
     }
 
     /// The file, with these addresses.
@@ -193,7 +213,7 @@ impl Proxy {
             TempDir::with_prefix("heddle-e2e-").expect("the system has a temporary folder");
         let ports = Ports::free(setup);
         setup.write(folder.path(), &ports);
-        let mut command = Command::new(setup.binary.as_deref().unwrap_or_else(|| heddle()));
+        let mut command = setup.command();
         command
             .arg("proxy")
             .arg("-c")
@@ -288,6 +308,49 @@ impl Proxy {
             .parse()
             .expect("VmRSS is in kB");
         kibibytes * 1024
+    }
+
+    /// Processor time that it has used, user and system.
+    ///
+    /// # Panics
+    ///
+    /// When the process has ended.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.running.id()))
+            .expect("a running process has a stat");
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().expect("ticks are a number"))
+            .sum();
+        // USER_HZ is 100 on every architecture that Linux still ships.
+        Duration::from_millis(10 * ticks)
+    }
+
+    /// Descriptors that it has open.
+    ///
+    /// # Panics
+    ///
+    /// When the process has ended.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.running.id()))
+            .expect("a running process has descriptors")
+            .count()
+    }
+
+    /// The value of a metric, by its name and labels as they are exposed; 0 when it is not there.
+    ///
+    /// # Panics
+    ///
+    /// When the admin server does not answer.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.ask_admin("/metrics").text();
+        text.lines()
+            .filter_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+            .next()
+            .unwrap_or(0.0)
     }
 
     /// What it has logged so far.

@@ -178,15 +178,25 @@ impl StreamClient {
     ///
     /// When nothing listens there, or it does not speak HTTP/2.
     pub async fn connect(address: SocketAddr) -> (Self, JoinHandle<Result<(), h2::Error>>) {
+        Self::connect_by(&h2::client::Builder::new(), address).await
+    }
+
+    /// Connects with settings of one's own.
+    ///
+    /// # Panics
+    ///
+    /// As [`StreamClient::connect`].
+    pub async fn connect_by(
+        builder: &h2::client::Builder,
+        address: SocketAddr,
+    ) -> (Self, JoinHandle<Result<(), h2::Error>>) {
         let stream = TcpStream::connect(address)
             .await
             .expect("something listens there");
         stream
             .set_nodelay(true)
             .expect("a connected socket takes options");
-        let (sender, connection) = h2::client::handshake(stream)
-            .await
-            .expect("it speaks HTTP/2");
+        let (sender, connection) = builder.handshake(stream).await.expect("it speaks HTTP/2");
         (Self { sender }, tokio::spawn(connection))
     }
 

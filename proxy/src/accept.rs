@@ -3,6 +3,7 @@
 mod closing;
 
 use crate::access::{self, Told};
+use crate::clock;
 use crate::http::{Hop, refused_bytes, serve};
 use crate::io::{ConnState, Io, Phase};
 use crate::router::{Conn, ListenerState, PathEntry};
@@ -31,8 +32,13 @@ use tokio::time::{sleep, timeout};
 
 /// Bytes read before the protocol is known; one read usually brings the whole first request.
 const FIRST_READ: usize = 4096;
-/// Pause after a failed accept: when file descriptors run out, trying again at once would burn the core.
+/// Pause after a failed accept: when file descriptors run out, trying again at once would burn the core. The
+/// connection that could not be accepted stays queued, so the pause is also how late it is served at most.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// And after so many in a row that it is no passing thing.
+const LONG_ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Failures with the short pause.
+const SHORT_PAUSES: u32 = 20;
 /// Connections handed from one worker to another when it has so many more, and a quarter more.
 const UNEVEN: usize = 2;
 
@@ -58,28 +64,62 @@ pub(crate) fn start(
 
 /// Accepts for as long as it is polled.
 async fn accept_all(worker: &Rc<Worker>, state: &Rc<ListenerState>, listener: &TcpListener) {
+    let mut failures = 0;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => accepted(worker, state, stream, peer),
+            Ok((stream, peer)) => {
+                if failures > 0 {
+                    tracing::info!(listener = state.name, failures, "accepting again");
+                    failures = 0;
+                }
+                accepted(worker, state, stream, peer);
+            }
             Err(error) => {
-                tracing::warn!(listener = state.name, %error, "accept failed");
                 state.running.borrow().metrics.refused.inc("accept-failed");
-                sleep(ACCEPT_PAUSE).await;
+                if is_of_one_connection(&error) {
+                    continue;
+                }
+                failures += 1;
+                if let Some(times) = worker.shared.descriptors.told.due(clock::now()) {
+                    tracing::warn!(listener = state.name, %error, times, "accept failed; connections wait in the kernel's queue");
+                }
+                sleep(if failures > SHORT_PAUSES {
+                    LONG_ACCEPT_PAUSE
+                } else {
+                    ACCEPT_PAUSE
+                })
+                .await;
             }
         }
     }
 }
 
+/// Whether an error of `accept` is that of the connection which would have been next, and is gone (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | HostUnreachable | NetworkUnreachable
+    )
+}
+
 /// Whether the listener may have another connection; it is counted and told when not.
 fn has_room(worker: &Worker, state: &ListenerState, peer: SocketAddr) -> bool {
-    if !worker.is_full(state) {
+    let Some(told) = worker.lacks_room(state) else {
         return true;
-    }
-    let why = "this listener has as many connections as its limits.connections allow";
-    let told = Told::unanswered(Kind::Overloaded, "too-many-connections", why);
+    };
+    let (reason, why) = (told.class, told.text);
     let listener = state.running.borrow();
     listener.metrics.refused.inc(told.class);
     access::tell(worker, &listener, peer.ip(), told);
+    if let Some(times) = worker.shared.descriptors.told.due(clock::now()) {
+        tracing::warn!(
+            listener = state.name,
+            reason,
+            times,
+            "connections refused: {why}"
+        );
+    }
     false
 }
 

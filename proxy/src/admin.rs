@@ -12,8 +12,10 @@ mod text;
 
 pub use pages::PAGES;
 
+use crate::clock;
 use crate::explain::{self, Explanation};
 use crate::metrics::Metrics;
+use crate::resources::Seldom;
 use crate::routes::Routes;
 use crate::view::SetView;
 use heddle_core::config::ProxyConfig;
@@ -140,6 +142,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let told = Seldom::default();
     let (stop, stopped) = watch::channel(false);
     let accepting = async {
         loop {
@@ -156,7 +159,9 @@ pub async fn serve(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the admin server cannot accept a connection");
+                    if let Some(times) = told.due(clock::now()) {
+                        tracing::warn!(%error, times, "the admin server cannot accept a connection");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -4,6 +4,7 @@ use crate::discovery::{Addr, Discovery};
 use crate::handover::Inherited;
 use crate::hold::Hold;
 use crate::metrics::Metrics;
+use crate::resources::{LOOK, Raised};
 use crate::shared::{Running, RunningListener, Shared};
 use crate::view::{EndpointView, SetView};
 use crate::worker::{self, COMMANDS, Command, drain_window};
@@ -22,6 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Connections that may wait to be accepted; what the kernel caps at `somaxconn`.
 pub(crate) const BACKLOG: i32 = 1024;
+
+/// Bytes that the kernel holds for a client beyond what is under way to it: as many as one HTTP/2 stream may have.
+const UNSENT: u32 = 256 * 1024;
 
 /// How often a drain of some listeners looks whether their connections are gone.
 const DRAINED_POLL: Duration = Duration::from_millis(10);
@@ -121,17 +125,20 @@ impl App {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::channel(COMMANDS)).unzip();
         let mut threads = Vec::new();
+        let (started, starts) = std::sync::mpsc::channel();
         for (id, commands) in receivers.into_iter().enumerate() {
-            let (shared, peers) = (shared.clone(), senders.clone());
+            let (shared, peers, started) = (shared.clone(), senders.clone(), started.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
-                .spawn(move || {
-                    if let Err(error) = worker::run(id, shared, peers, commands) {
-                        tracing::error!(worker = id, %error, "worker could not start");
-                    }
-                });
+                .spawn(move || worker::run(id, shared, peers, commands, &started));
             threads.push(thread.map_err(AppError::Thread)?);
         }
+        drop(started);
+        // A socket that nobody accepts on would take its share of the connections all the same.
+        for start in starts.iter().take(count) {
+            start.map_err(AppError::Thread)?;
+        }
+        shared.descriptors.look();
         let app = Arc::new(Self {
             shared,
             workers: senders,
@@ -239,6 +246,46 @@ impl App {
             }
         }
         Ok(generation)
+    }
+
+    /// Says so when the limit of descriptors allows fewer connections than the listeners do.
+    pub(crate) fn warn_of_few_descriptors(&self, raised: Raised) {
+        let descriptors = &self.shared.descriptors;
+        let config = self.config().1;
+        let wanted = config
+            .listeners
+            .iter()
+            .map(|listener| listener.limits.connections);
+        let (wanted, fit) = (wanted.fold(0, usize::saturating_add), descriptors.clients());
+        let limit = descriptors.limit();
+        if fit < wanted {
+            tracing::warn!(
+                limit,
+                fit,
+                wanted,
+                "fewer connections of clients fit into the limit of file descriptors than the listeners' limits.connections allow. Raise it (`ulimit -Hn`, LimitNOFILE=), or lower those"
+            );
+        } else if raised.from < raised.to {
+            tracing::debug!(
+                from = raised.from,
+                to = raised.to,
+                "raised the limit of file descriptors"
+            );
+        }
+    }
+
+    /// Keeps an eye on memory, for as long as it is polled.
+    pub(crate) async fn watch_memory(self: Arc<Self>) {
+        let metrics = self.shared.metrics.clone();
+        loop {
+            let configured = self.shared.running.load().config.limits.memory;
+            let memory = &self.shared.memory;
+            memory.look(configured);
+            metrics.memory(memory.limit(), memory.pressure());
+            // What has no limit now may have one later: groups and configurations change.
+            let pause = if memory.limit() == 0 { LOOK * 50 } else { LOOK };
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// The running configuration and its number.
@@ -564,6 +611,8 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // Accepted sockets inherit it. A kernel that does not know it, buffers more.
+    socket.set_tcp_notsent_lowat(UNSENT).ok();
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

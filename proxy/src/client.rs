@@ -6,7 +6,7 @@ mod http2;
 mod pool;
 
 pub(crate) use attempt::{Attempted, Charge, Failure, Lease, Limit, Outgoing, Verdict, attempt};
-pub(crate) use connection::{OpenGuard, Wire, connect};
+pub(crate) use connection::{ConnectError, OpenGuard, Wire, connect};
 pub(crate) use http2::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 
 use crate::clock;

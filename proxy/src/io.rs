@@ -39,6 +39,8 @@ pub(crate) struct ConnState {
     since: AtomicU64,
     tick: Arc<AtomicU64>,
     flushed: AtomicBool,
+    /// Since when, by the coarse clock, the caller's socket takes nothing of what is to be written; 0: it does.
+    blocked: AtomicU64,
     interim: Mutex<VecDeque<Bytes>>,
     has_interim: AtomicBool,
     /// When the caller finished its half; 0: it has not.
@@ -78,6 +80,7 @@ impl ConnState {
             since: AtomicU64::new(since),
             tick,
             flushed: AtomicBool::new(true),
+            blocked: AtomicU64::new(0),
             interim: Mutex::new(VecDeque::new()),
             has_interim: AtomicBool::new(false),
             finished: AtomicU64::new(0),
@@ -161,6 +164,17 @@ impl ConnState {
             }
         })
         .await;
+    }
+
+    /// Whether the caller's socket has taken nothing for longer than `limit`.
+    pub(crate) fn is_blocked(&self, now: u64, limit: Duration) -> bool {
+        let since = self.blocked.load(Relaxed);
+        since != 0 && now.saturating_sub(since) > clock::nanos(limit)
+    }
+
+    /// Whether the caller's socket takes nothing at present.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.blocked.load(Relaxed) != 0
     }
 
     /// When the caller finished its half of the connection, if it has.
@@ -287,10 +301,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    fn wrote(&self) {
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Some(state) = &self.state {
             state.flushed.store(false, Relaxed);
+            let blocked = state.blocked.load(Relaxed);
+            if written.is_pending() {
+                if blocked == 0 {
+                    state.blocked.store(state.now().max(1), Relaxed);
+                }
+            } else if blocked != 0 {
+                state.blocked.store(0, Relaxed);
+            }
         }
+        written
     }
 }
 
@@ -339,8 +362,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
-        self.wrote();
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -349,8 +372,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
-        self.wrote();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -14,6 +14,7 @@ pub mod explain;
 pub mod metrics;
 pub mod process;
 pub mod reload;
+pub mod resources;
 pub mod routes;
 pub mod view;
 

@@ -27,6 +27,7 @@ pub use set::SetMetrics;
 pub use sight::SightMetrics;
 
 use family::Families;
+use heddle_core::overload::Pressure;
 use prometheus::TextEncoder;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -191,6 +192,14 @@ impl Metrics {
     /// Counts what a bound of the whole proxy refused.
     pub fn refused(&self, reason: &'static str) {
         self.process.refused.inc(reason);
+    }
+
+    /// How much memory there may be, and how close that is.
+    pub fn memory(&self, limit: u64, pressure: Pressure) {
+        let process = &self.process;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        process.memory_limit.set(limit);
+        process.memory_pressure.set(pressure as i64);
     }
 
     /// Handles of restarts.

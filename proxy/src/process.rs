@@ -11,6 +11,7 @@ pub use crate::hold::Hold;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::reload::{Refusal, Watcher};
+use crate::resources::raise_descriptors;
 use crate::view::SetView;
 use heddle_core::config::ProxyConfig;
 use heddle_core::finding::{Finding, Severity};
@@ -141,6 +142,7 @@ impl Proxy {
 
     /// Starts all but the admin server, on inherited sockets where there are some.
     async fn prepare(options: &Options, inherited: &Inherited) -> Result<Self, String> {
+        let raised = raise_descriptors();
         let metrics = Metrics::new(heddle_core::config::Limits::default().metric_series);
         let discovery = Discovery::new(metrics.clone());
         let watcher = Watcher::new(options.config.clone(), metrics.clone());
@@ -180,6 +182,7 @@ impl Proxy {
             proxy: face.clone(),
         });
         tokio::spawn(discovery.run(until(stopped)));
+        tokio::spawn(app.clone().watch_memory());
         let reloading = {
             let (app, options, metrics) = (app.clone(), options.clone(), metrics.clone());
             tokio::spawn(watcher.clone().run(move |config| {
@@ -189,6 +192,7 @@ impl Proxy {
             }))
         };
         announce(&app, admin_address, options);
+        app.warn_of_few_descriptors(raised);
         face.ready.set(()).ok();
         Ok(Self {
             app,

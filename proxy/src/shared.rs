@@ -8,6 +8,7 @@ use crate::discovery::{Discovery, ReplicaSet};
 use crate::hold::Hold;
 use crate::joined::Joined;
 use crate::metrics::{ListenerMetrics, Metrics, ServiceMetrics, SetMetrics};
+use crate::resources::{Descriptors, Memory};
 use crate::router::Admission;
 use crate::tls::{Origination, Originations, Termination};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -127,6 +128,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Whether another process holds the listening sockets as well, so that they outlive this one.
     pub(crate) sockets_outlive: AtomicBool,
+    pub(crate) descriptors: Arc<Descriptors>,
+    pub(crate) memory: Memory,
     /// Holds what arrives for the service behind until it answers.
     pub(crate) hold: Arc<Hold>,
     /// Connections that are open, by worker: what hand-over looks at.
@@ -156,6 +159,8 @@ impl Shared {
             joined: Arc::default(),
             draining: AtomicBool::new(false),
             sockets_outlive: AtomicBool::new(false),
+            descriptors: Descriptors::new(),
+            memory: Memory::default(),
             hold,
             connections: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             sets: Mutex::default(),
@@ -172,6 +177,7 @@ impl Shared {
         let set = Arc::new(SetShared::new(
             id.clone(),
             self.metrics.replica_set(&id.to_string()),
+            self.descriptors.clone(),
         ));
         set.secure(self.running.load().originations.of(id));
         sets.insert(id.clone(), set.clone());
@@ -242,6 +248,7 @@ impl Shared {
 
     /// Forgets what only this registry still holds.
     pub(crate) fn sweep(&self) {
+        self.descriptors.look();
         lock(&self.services).retain(|_, service| Arc::strong_count(service) > 1);
         lock(&self.sets).retain(|_, set| Arc::strong_count(set) > 1);
     }
@@ -272,6 +279,8 @@ pub(crate) struct SetShared {
     pub(crate) connections: AtomicUsize,
     pub(crate) requests: AtomicUsize,
     pub(crate) pending: AtomicUsize,
+    /// Where connections to its endpoints get their descriptors.
+    pub(crate) descriptors: Arc<Descriptors>,
     /// TLS towards its endpoints; `None`: plaintext.
     tls: ArcSwapOption<Origination>,
     /// Counts changes of `tls`: a connection that was made under another number takes no more requests.
@@ -301,7 +310,7 @@ const REMEMBER: Duration = Duration::from_secs(600);
 const MAX_DEPARTED: usize = 1000;
 
 impl SetShared {
-    fn new(id: Path, metrics: Arc<SetMetrics>) -> Self {
+    fn new(id: Path, metrics: Arc<SetMetrics>, descriptors: Arc<Descriptors>) -> Self {
         Self {
             id,
             metrics,
@@ -309,6 +318,7 @@ impl SetShared {
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
+            descriptors,
             tls: ArcSwapOption::empty(),
             tls_version: AtomicU64::new(0),
             members: Mutex::default(),

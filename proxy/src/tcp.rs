@@ -1,6 +1,6 @@
 //! Opaque TCP: a connection to a name, bytes both ways.
 
-use crate::client::{Charge, OpenGuard, Verdict, Wire, connect};
+use crate::client::{Charge, ConnectError, OpenGuard, Verdict, Wire, connect};
 use crate::clock;
 use crate::http::splice;
 use crate::io::Io;
@@ -77,6 +77,15 @@ where
                     listener.metrics.bytes_sent.add(sent);
                 }
                 return;
+            }
+            Err(ConnectError::Lack(lack)) => {
+                client.shared.metrics.refused.inc(lack.label());
+                charge.report(Verdict::Nothing);
+                tracing::debug!(%address, "no connection: {}", lack.reason());
+            }
+            Err(error @ ConnectError::Full(_)) => {
+                charge.report(Verdict::Nothing);
+                tracing::debug!(%address, %error, "connect refused");
             }
             Err(error) => {
                 client.shared.metrics.connect.inc();

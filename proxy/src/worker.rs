@@ -6,11 +6,13 @@ use crate::client::{Client, Policy};
 use crate::clock;
 use crate::http::{HEADER_TIMEOUT, Overdue, Spare};
 use crate::io::{ConnState, Order, Phase};
+use crate::resources::Lent;
 use crate::router::ListenerState;
 use crate::shared::{Running, RunningListener, Shared};
 use heddle_core::answer::Kind;
 use heddle_core::config::ListenerLimits;
 use heddle_core::name::Path;
+use heddle_core::overload::Pressure;
 use heddle_core::random::Xoshiro;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -67,6 +69,9 @@ const DRAIN_WINDOW: Duration = Duration::from_secs(5);
 const REST_AFTER: Duration = Duration::from_millis(500);
 /// How long what is closed at the very end may take to say so.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long a connection may be idle where others find no room: long enough for a caller that is at work, and short
+/// enough that those who do nothing leave (nginx closes its oldest idle ones likewise).
+const IDLE_WHEN_FULL: Duration = Duration::from_secs(5);
 /// Ticks between sweeps of pools and caches.
 const SWEEP_EVERY: u32 = 4;
 
@@ -113,16 +118,26 @@ struct Connection {
     abort: AbortHandle,
 }
 
-/// Runs a worker on this thread until it is stopped.
+/// Runs a worker on this thread until it is stopped. `started` is told when it can take sockets, or why it never will.
 pub(crate) fn run(
     id: usize,
     shared: Arc<Shared>,
     peers: Vec<mpsc::Sender<Command>>,
     commands: mpsc::Receiver<Command>,
-) -> std::io::Result<()> {
+    started: &std::sync::mpsc::Sender<std::io::Result<()>>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build_local(LocalOptions::default())?;
+        .build_local(LocalOptions::default());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Whoever waits for it may have given up for another worker's sake.
+            started.send(Err(error)).ok();
+            return;
+        }
+    };
+    started.send(Ok(())).ok();
     let seed = clock::now()
         ^ (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ u64::from(std::process::id());
@@ -146,7 +161,6 @@ pub(crate) fn run(
         accepting: Cell::new(0),
     });
     runtime.block_on(worker.serve(commands));
-    Ok(())
 }
 
 impl Worker {
@@ -374,6 +388,7 @@ impl Worker {
         self.next_connection.set(id + 1);
         self.shared.connections[self.id].fetch_add(1, Relaxed);
         state.order(self.order.get().max(listener.order.get()));
+        let descriptor = self.shared.descriptors.lend();
         let metrics = listener.running.borrow().metrics.clone();
         metrics.connections.inc();
         metrics.connections_open.inc();
@@ -389,21 +404,50 @@ impl Worker {
         Registered {
             worker: self.clone(),
             id,
+            _descriptor: descriptor,
         }
     }
 
-    /// Connections of a listener over all workers are bounded by its metrics' gauge.
-    pub(crate) fn is_full(&self, listener: &ListenerState) -> bool {
+    /// Why a listener takes no further connection now, if so.
+    /// Connections over all workers are bounded by the listener's gauge.
+    pub(crate) fn lacks_room(&self, listener: &ListenerState) -> Option<Told> {
         let running = listener.running.borrow();
-        running.metrics.connections_open.get() >= running.spec.limits.connections as i64
+        if running.metrics.connections_open.get() >= running.spec.limits.connections as i64 {
+            let why = "this listener has as many connections as its limits.connections allow";
+            return Some(Told::unanswered(
+                Kind::Overloaded,
+                "too-many-connections",
+                why,
+            ));
+        }
+        if self.shared.memory.is_full() {
+            let why = "memory is nearly used up: see limits.memoryBytes";
+            return Some(Told::unanswered(Kind::Overloaded, "memory", why));
+        }
+        if !self.shared.descriptors.has_room_for_client() {
+            let why = "the file descriptors for clients are in use: raise the limit (`ulimit -n`, LimitNOFILE=)";
+            return Some(Told::unanswered(Kind::Overloaded, "descriptors", why));
+        }
+        None
     }
 
     /// Closes connections that take too long for a head, or have been idle for too long.
     fn watch_connections(&self) {
         let now = self.tick.load(Relaxed);
+        let short_of_memory = self.shared.memory.pressure() != Pressure::Low;
         for connection in self.connections.borrow().values() {
-            let limits = connection.listener.running.borrow().spec.limits;
+            let mut limits = connection.listener.running.borrow().spec.limits;
+            if short_of_memory || self.lacks_room(&connection.listener).is_some() {
+                limits.idle = limits.idle.min(IDLE_WHEN_FULL);
+            }
+            if short_of_memory {
+                limits.write_timeout = limits.write_timeout.min(IDLE_WHEN_FULL);
+            }
             let (phase, since) = connection.state.phase();
+            if phase != Phase::Tunnel && connection.state.is_blocked(now, limits.write_timeout) {
+                connection.end_stalled();
+                continue;
+            }
             let limit = match phase {
                 Phase::Tunnel => {
                     connection.watch_streams(now, &limits);
@@ -494,8 +538,24 @@ impl Worker {
 }
 
 impl Connection {
+    /// Ends a connection whose caller does not read; there is no way to tell it.
+    fn end_stalled(&self) {
+        self.listener
+            .running
+            .borrow()
+            .metrics
+            .stalled
+            .inc("response");
+        // So that the access log knows whose decision it was.
+        self.state.order(Order::Close);
+        self.abort.abort();
+    }
+
     /// Ends an HTTP/2 connection without streams, or with a header block that does not end.
     fn watch_streams(&self, now: u64, limits: &ListenerLimits) {
+        if self.state.streams.stalls(now, limits.write_timeout) {
+            self.state.wake();
+        }
         let overdue = self
             .state
             .streams
@@ -537,6 +597,7 @@ impl Drop for Accepting {
 pub(crate) struct Registered {
     worker: Rc<Worker>,
     id: u64,
+    _descriptor: Lent,
 }
 
 impl Drop for Registered {

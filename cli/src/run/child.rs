@@ -1,5 +1,6 @@
 //! The program, in a process group of its own, and the signals that it gets.
 
+use heddle_proxy::resources::with_inherited_limit;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -49,7 +50,7 @@ impl Program {
         }
         // The program inherits the setting and decides for itself.
         crate::huge_pages(true);
-        let spawned = command.spawn();
+        let spawned = with_inherited_limit(|| command.spawn());
         crate::huge_pages(false);
         let child = spawned.map_err(|error| refused(&name, &error))?;
         let id = child.id().and_then(|id| i32::try_from(id).ok());

@@ -101,6 +101,8 @@ pub struct Limits {
     pub metric_series: usize,
     /// How long a request may wait for its name to bind. Default 10 s (linkerd's `bindingTimeoutMs`).
     pub bind_timeout: Duration,
+    /// Bytes of memory that the process may use; `None`: what its control group allows. Near it, work is refused.
+    pub memory: Option<u64>,
 }
 
 impl Default for Limits {
@@ -110,6 +112,7 @@ impl Default for Limits {
             cache_idle: Duration::from_secs(600),
             metric_series: 2000,
             bind_timeout: Duration::from_secs(10),
+            memory: None,
         }
     }
 }
@@ -215,9 +218,11 @@ pub struct ListenerLimits {
     pub detect_timeout: Duration,
     /// How long a request's head may take. Default 10 s.
     pub header_timeout: Duration,
-    /// How long the body of an HTTP/1 request may stand still while more of it is waited for. Default 60 s
+    /// How long the body of a request that is no gRPC call may stand still while more of it is waited for. Default 60 s
     /// (nginx's `client_body_timeout`).
     pub body_timeout: Duration,
+    /// How long a caller may take nothing of an answer that is there for it. Default 60 s (nginx's `send_timeout`).
+    pub write_timeout: Duration,
     /// Size of a request's head, in bytes. Default 64 KiB.
     pub header_bytes: usize,
     /// Header fields of a request. Default 100.
@@ -238,6 +243,7 @@ impl Default for ListenerLimits {
             detect_timeout: Duration::from_secs(1),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
             header_bytes: 64 * 1024,
             header_count: 100,
             streams: 256,

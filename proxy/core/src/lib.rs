@@ -15,6 +15,7 @@
 //! * [`endpoint`], [`status`], [`ewma`], [`balance`], [`accrual`], [`leaving`]: choosing a replica;
 //! * [`budget`], [`backoff`], [`classify`], [`retry`]: trying again;
 //! * [`admission`]: who may go to the service behind, who waits;
+//! * [`overload`]: sharing out descriptors and memory;
 //! * [`sticky`]: cohorts that only grow;
 //! * [`answer`]: every answer that is the proxy's own;
 //! * [`guard`]: which messages are let in;
@@ -40,6 +41,7 @@ pub mod headers;
 pub mod identify;
 pub mod leaving;
 pub mod name;
+pub mod overload;
 pub mod random;
 pub mod retry;
 pub mod route;

@@ -20,9 +20,10 @@ const FORMS: [&str; 9] = [
 ];
 
 /// Files in which each word in kebab case is a reason.
-const LISTS: [&str; 2] = [
+const LISTS: [&str; 3] = [
     "core/src/guard/http2/allowance.rs",
     "src/router/admission.rs",
+    "src/resources/lack.rs",
 ];
 
 fn proxy() -> &'static Path {

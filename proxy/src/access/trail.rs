@@ -277,6 +277,8 @@ fn see_who_ended(record: &mut Record, conn: &Conn) {
         record.end = End::Proxy;
         if conn.worker.shared.draining.load(Relaxed) {
             record.timer = Some("drain");
+        } else if conn.state.is_unread() {
+            record.timer = Some("write");
         }
     }
 }

@@ -17,10 +17,11 @@ use hyper::Request;
 use hyper::client::conn::TrySendError;
 use std::cell::Cell;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A request that got an answer, whose body is still to come.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
     /// The set's caps refused it: nothing was tried.
     pub(crate) full: bool,
+    /// This host lacked something for it; another endpoint may need none of that.
+    pub(crate) lack: bool,
     /// The upstream did not speak HTTP.
     pub(crate) protocol: bool,
     /// The caller broke off while sending its body.
@@ -49,6 +52,7 @@ impl Failure {
         Self {
             outcome,
             full: false,
+            lack: false,
             protocol: false,
             caller_gone: false,
             reason,
@@ -285,7 +289,7 @@ pub(crate) async fn attempt(
         });
         match limit.shortest() {
             None => Some(exchange.as_mut().await),
-            Some(shortest) => timeout(shortest, exchange.as_mut()).await.ok(),
+            Some(shortest) => within(shortest, exchange.as_mut()).await,
         }
     };
     let Some(sent) = sent else {
@@ -317,6 +321,25 @@ pub(crate) async fn attempt(
         Err(error) => Err(failed(charge, error)),
     }
 }
+
+/// Waits for `exchange` until `limit` is over. A timer that fires late shows that this process stood still (stopped,
+/// throttled, or its host asleep), and that says nothing of the endpoint: its answer may lie in the socket, and is
+/// looked at before the time counts as over.
+async fn within<T>(limit: Duration, mut exchange: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let deadline = Instant::now() + limit;
+    if let Ok(done) = timeout_at(deadline, exchange.as_mut()).await {
+        return Some(done);
+    }
+    if deadline.elapsed() < LATE {
+        return None;
+    }
+    timeout(LOOK_AGAIN, exchange).await.ok()
+}
+
+/// A timer that fires so much after its time is late; tokio's wheel turns by the millisecond.
+const LATE: Duration = Duration::from_millis(50);
+/// Long enough for the connections' tasks to read what is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long an attempt may take up to its response's head, and by whose will.
 #[derive(Debug, Clone, Copy, Default)]
@@ -374,6 +397,16 @@ fn failed(charge: Charge, failure: SendFailure) -> Failure {
             Failure {
                 full: true,
                 ..Failure::new(Outcome::ConnectFailed, what.to_owned())
+            }
+        }
+        SendFailure::Connect(ConnectError::Lack(lack)) => {
+            metrics.refused.inc(lack.label());
+            charge.report(Verdict::Nothing);
+            let reason = format!("no connection to {address}: {}", lack.reason());
+            Failure {
+                full: !lack.is_of_address(),
+                lack: true,
+                ..Failure::new(Outcome::ConnectFailed, reason)
             }
         }
         SendFailure::Connect(error @ ConnectError::Timeout) => {

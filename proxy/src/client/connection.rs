@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::http::{Incoming, OutBody};
 use crate::io::Io;
+use crate::resources::{Lack, Lent, lack_of};
 use crate::shared::{EndpointShared, SetShared};
 use crate::tls::Upstream;
 use heddle_core::Nanos;
@@ -25,6 +26,8 @@ pub(crate) enum ConnectError {
     Timeout,
     /// The set's cap on connections or on waiting requests is reached.
     Full(&'static str),
+    /// This host lacks something, which says nothing of the endpoint.
+    Lack(Lack),
     /// The system said no.
     Io(io::Error),
     /// TLS could not be agreed on: why, for people.
@@ -40,6 +43,7 @@ impl std::fmt::Display for ConnectError {
         match self {
             Self::Timeout => f.write_str("connect timed out"),
             Self::Full(what) => f.write_str(what),
+            Self::Lack(lack) => f.write_str(lack.reason()),
             Self::Io(error) => write!(f, "{error}"),
             Self::Tls(why) => write!(f, "TLS: {why}"),
             Self::Handshake(error) => write!(f, "handshake: {error}"),
@@ -54,6 +58,7 @@ pub(crate) struct OpenGuard {
     set: Arc<SetShared>,
     endpoint: Arc<EndpointShared>,
     open: bool,
+    _descriptor: Lent,
 }
 
 impl OpenGuard {
@@ -70,10 +75,15 @@ impl OpenGuard {
                 "the replica set's cap on connections is reached",
             ));
         }
+        let Some(descriptor) = set.descriptors.lend_upstream() else {
+            set.connections.fetch_sub(1, Relaxed);
+            return Err(ConnectError::Lack(Lack::Descriptors));
+        };
         Ok(Self {
             set: set.clone(),
             endpoint: endpoint.clone(),
             open: false,
+            _descriptor: descriptor,
         })
     }
 
@@ -116,9 +126,9 @@ pub(crate) async fn connect(
 ) -> Result<(Wire, u64), ConnectError> {
     let (version, tls) = set.tls();
     let connected = async {
-        let stream = TcpStream::connect(address)
-            .await
-            .map_err(ConnectError::Io)?;
+        let stream = TcpStream::connect(address).await.map_err(|error| {
+            lack_of(&error, address).map_or(ConnectError::Io(error), ConnectError::Lack)
+        })?;
         // Small messages must not wait for each other; failing to say so is harmless.
         stream.set_nodelay(true).ok();
         let Some(tls) = tls else {
@@ -181,6 +191,7 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_headers(MAX_RESPONSE_HEADERS)
+        .max_buf_size(MAX_RESPONSE_HEAD)
         .handshake(TokioIo::new(Io::upstream(stream)))
         .await
         .map_err(|error| ConnectError::Handshake(Cause::Http1(error)))?;
@@ -192,6 +203,8 @@ where
     Ok(sender)
 }
 
+/// Bytes of a response's head, and of its body read ahead of a caller that is slow; twice what HTTP/2 may have.
+const MAX_RESPONSE_HEAD: usize = 128 * 1024;
 /// Header fields of a response; as many as a request may have twice over, since servers add their own.
 const MAX_RESPONSE_HEADERS: usize = 256;
 

@@ -26,11 +26,13 @@ impl BodySource {
     /// Takes over `incoming`, keeping at most `limit` bytes of it. `gate`: the caller expects
     /// `100 Continue`, nothing is read from it until the upstream has said so.
     /// `received`: counts the bytes that come, if anybody wants to know.
+    /// `patience`: how long the next piece may take to come; over HTTP/1 the guard watches that.
     pub(crate) fn new(
         incoming: Incoming,
         limit: usize,
         gate: Option<Rc<Gate>>,
         received: Option<Rc<Cell<u64>>>,
+        patience: Option<Duration>,
     ) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
@@ -43,6 +45,8 @@ impl BodySource {
             overflowed: Cell::new(false),
             ended: Cell::new(false),
             failed: Cell::new(false),
+            patience,
+            waiting: RefCell::new(None),
             gate,
             received,
         }))
@@ -67,6 +71,14 @@ impl BodySource {
         }
     }
 
+    /// Whether the caller stopped sending it half-way.
+    pub(crate) fn has_stalled(&self) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Replay(replay) => replay.has_stalled(),
+        }
+    }
+
     /// Whether there is no body at all.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
@@ -83,6 +95,9 @@ pub(crate) struct Replay {
     overflowed: Cell<bool>,
     ended: Cell<bool>,
     failed: Cell<bool>,
+    patience: Option<Duration>,
+    /// While a piece is waited for: until when.
+    waiting: RefCell<Option<Pin<Box<Sleep>>>>,
     gate: Option<Rc<Gate>>,
     received: Option<Rc<Cell<u64>>>,
 }
@@ -97,6 +112,20 @@ impl Replay {
     /// Whether the caller broke off while sending.
     pub(crate) fn caller_failed(&self) -> bool {
         self.failed.get()
+    }
+
+    /// Whether the caller's time for the next piece was over.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.failed.get() && self.waiting.borrow().is_some()
+    }
+
+    fn poll_patience(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(patience) = self.patience else {
+            return Poll::Pending;
+        };
+        let mut waiting = self.waiting.borrow_mut();
+        let sleep = waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        sleep.as_mut().poll(cx)
     }
 
     fn keep(&self, frame: &Frame<Bytes>) {
@@ -140,7 +169,14 @@ impl Replay {
         if let Some(gate) = &self.gate {
             ready!(gate.poll(cx));
         }
-        let frame = ready!(Pin::new(&mut *self.inner.borrow_mut()).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut *self.inner.borrow_mut()).poll_frame(cx) else {
+            ready!(self.poll_patience(cx));
+            self.failed.set(true);
+            return Poll::Ready(Some(Err("the body stalled".into())));
+        };
+        if self.patience.is_some() {
+            *self.waiting.borrow_mut() = None;
+        }
         match frame {
             None => {
                 self.ended.set(true);
@@ -335,8 +371,10 @@ pub(crate) enum Finished {
     Broken,
     /// The time for it was over.
     TimedOut,
-    /// The caller went away.
+    /// The caller went away while the upstream's next piece was waited for.
     Cancelled,
+    /// The caller went away, or was ended, before it had taken the last piece.
+    Unread,
 }
 
 /// Told how the body ended, and after how many bytes.
@@ -347,6 +385,8 @@ pub(crate) struct ResponseBody {
     kind: Kind,
     on_finish: Option<OnFinish>,
     sent: u64,
+    /// Whether it is the caller's turn: what was handed on last has not been taken.
+    handed: bool,
     stall: Option<Box<Stall>>,
 }
 
@@ -375,6 +415,7 @@ impl ResponseBody {
             kind: Kind::Own(body.into()),
             on_finish: None,
             sent: 0,
+            handed: false,
             stall: None,
         }
     }
@@ -385,6 +426,7 @@ impl ResponseBody {
             kind: Kind::Upstream(body),
             on_finish: Some(on_finish),
             sent: 0,
+            handed: false,
             stall: None,
         }
     }
@@ -421,6 +463,7 @@ impl Body for ResponseBody {
             Kind::Upstream(incoming) => incoming,
         };
         let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+            this.handed = false;
             if let Some(stall) = &mut this.stall {
                 ready!(stall.sleep.as_mut().poll(cx));
                 this.finish(Finished::TimedOut);
@@ -450,6 +493,7 @@ impl Body for ResponseBody {
                 }
                 Err(frame) => {
                     this.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    this.handed = true;
                     Poll::Ready(Some(Ok(frame)))
                 }
             },
@@ -477,6 +521,8 @@ impl Drop for ResponseBody {
             // hyper drops a body whose last byte it has seen without asking for the end.
             let how = if self.is_end_stream() {
                 Finished::Complete(None)
+            } else if self.handed {
+                Finished::Unread
             } else {
                 Finished::Cancelled
             };

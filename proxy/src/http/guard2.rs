@@ -8,7 +8,9 @@ use crate::io::{ConnState, Io};
 use crate::metrics::ListenerMetrics;
 use heddle_core::Nanos;
 use heddle_core::guard::Refusal;
-use heddle_core::guard::http2::{Accountant, Breach, goaway};
+use heddle_core::guard::http2::{
+    Accountant, Breach, ENHANCE_YOUR_CALM, STALLED, Stalled, goaway, reset,
+};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,7 +37,14 @@ pub(crate) struct Streams {
     idle_since: AtomicU64,
     block_since: AtomicU64,
     told: AtomicBool,
+    /// Not later than the first window was shut for what is sent to the caller.
+    shut_since: AtomicU64,
+    /// Windows that are shut since then or longer are to be looked for; 0: none.
+    look_for: AtomicU64,
 }
+
+/// The error code with which the parser is told that a stream is over: CANCEL (RFC 9113 section 7).
+const CANCEL: u32 = 8;
 
 /// Why an HTTP/2 connection has stayed too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +75,18 @@ impl Streams {
         if self.open.fetch_sub(1, Relaxed) == 1 {
             self.idle_since.store(now.max(1), Relaxed);
         }
+    }
+
+    /// Whether a window may be shut for longer than `limit`: then the connection is to look for it when it is
+    /// woken next.
+    pub(crate) fn stalls(&self, now: u64, limit: Duration) -> bool {
+        let since = self.shut_since.load(Relaxed);
+        let before = now.saturating_sub(clock::nanos(limit));
+        let stalls = since != 0 && since <= before;
+        if stalls {
+            self.look_for.store(before.max(1), Relaxed);
+        }
+        stalls
     }
 
     fn block(&self, unfinished: bool, now: u64) {
@@ -109,6 +130,12 @@ pub(crate) struct Guarded<S> {
     state: Arc<ConnState>,
     metrics: Arc<ListenerMetrics>,
     end: Option<(End, Pin<Box<Sleep>>)>,
+    /// Streams that the parser is to be told are over.
+    reset: Vec<u32>,
+    /// Frames of our own for the caller, as far as they have not been sent.
+    own: Vec<u8>,
+    /// Whether the first of them has been sent in part.
+    own_begun: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
@@ -126,6 +153,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             state,
             metrics,
             end: None,
+            reset: Vec::new(),
+            own: Vec::new(),
+            own_begun: false,
         }
     }
 
@@ -134,6 +164,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             return;
         }
         self.metrics.refused.inc(breach.reason);
+        self.say_goodbye(breach);
+    }
+
+    fn say_goodbye(&mut self, breach: Breach) {
         self.state.watch.end_all(Refusal {
             status: 0,
             reason: breach.reason,
@@ -141,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         });
         tracing::debug!(reason = breach.reason, "connection ended: {}", breach.text);
         // Within a frame that is half sent, a GOAWAY would be taken for part of it.
-        let words = if self.accountant.at_boundary() {
+        let words = if self.accountant.at_boundary() && !self.own_begun {
             goaway(breach)
         } else {
             Vec::new()
@@ -150,9 +184,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     }
 
     fn sent(&mut self, bytes: &[u8]) {
-        if let Err(breach) = self.accountant.sent(bytes) {
+        if let Err(breach) = self.accountant.sent(bytes, self.state.now()) {
             self.breach(breach);
         }
+        self.note_shut();
+    }
+
+    fn note_shut(&self) {
+        let first = self.accountant.first_shut();
+        self.state.streams.shut_since.store(first, Relaxed);
+    }
+
+    /// Looks for what the caller does not read, when the worker says so, and begins to end it.
+    fn look_for_stalled(&mut self) {
+        let before = self.state.streams.look_for.load(Relaxed);
+        if before == 0 {
+            return;
+        }
+        self.state.streams.look_for.store(0, Relaxed);
+        let stalled = self.accountant.stalled(before);
+        self.note_shut();
+        match stalled {
+            None => {}
+            Some(Stalled::Connection) => {
+                self.metrics.stalled.inc("response");
+                self.say_goodbye(STALLED);
+            }
+            Some(Stalled::Streams(streams)) => {
+                self.metrics.stalled.add("response", streams.len() as u64);
+                for stream in streams {
+                    self.own.extend(reset(stream, ENHANCE_YOUR_CALM));
+                    self.reset.push(stream);
+                }
+            }
+        }
+    }
+
+    /// Tells the parser of a stream that is over, if the caller's bytes allow it here: as if the caller had
+    /// reset it. That frees what is kept for it, and cancels what is worked on.
+    fn put_reset(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let room = buf.remaining() >= reset(0, CANCEL).len();
+        if !room || self.accountant.left_of_frame() > 0 {
+            return false;
+        }
+        let stream = self.reset.pop();
+        stream
+            .inspect(|stream| buf.put_slice(&reset(*stream, CANCEL)))
+            .is_some()
+    }
+
+    /// Sends frames of our own, between those of the parser.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.own.is_empty() && (self.own_begun || self.accountant.at_boundary()) {
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, &self.own))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.own.drain(..count);
+            self.own_begun = !self.own.is_empty();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Brings the connection to its end; what comes out is the error that ends the parser too.
@@ -197,12 +288,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.look_for_stalled();
         if this.end.is_none() {
+            if !this.own.is_empty() && this.poll_own(cx)?.is_ready() {
+                // Nobody else may have a reason to.
+                let _flushed = Pin::new(&mut this.io).poll_flush(cx)?;
+            }
+            if this.put_reset(buf) {
+                return Poll::Ready(Ok(()));
+            }
             let before = buf.filled().len();
-            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            if this.reset.is_empty() {
+                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            } else {
+                // No further than to the end of this frame.
+                let length = this.accountant.left_of_frame().min(buf.remaining());
+                let mut part = ReadBuf::new(buf.initialize_unfilled_to(length));
+                ready!(Pin::new(&mut this.io).poll_read(cx, &mut part))?;
+                let count = part.filled().len();
+                buf.advance(count);
+            }
             let now: Nanos = clock::now();
             match this.accountant.received(&buf.filled()[before..], now) {
                 Ok(()) => {
+                    this.note_shut();
                     let unfinished = this.accountant.in_block();
                     this.state.streams.block(unfinished, now);
                     return Poll::Ready(Ok(()));
@@ -226,6 +335,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         if self.end.is_some() {
             return Poll::Ready(Ok(buf.len()));
         }
+        if !self.own.is_empty() {
+            ready!(self.poll_own(cx))?;
+        }
         let count = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
         self.sent(&buf[..count]);
         Poll::Ready(Ok(count))
@@ -238,6 +350,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         if self.end.is_some() {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        if !self.own.is_empty() {
+            ready!(self.poll_own(cx))?;
         }
         let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
         let mut left = count;
@@ -256,6 +371,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.end.is_some() {
             return Poll::Ready(Ok(()));
+        }
+        if !self.own.is_empty() {
+            ready!(self.poll_own(cx))?;
         }
         Pin::new(&mut self.io).poll_flush(cx)
     }

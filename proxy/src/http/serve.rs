@@ -162,6 +162,7 @@ async fn serve_http1<S>(
                 .keep_alive(true)
                 .max_headers(limits.header_count)
                 .max_header_size(limits.header_bytes)
+                .max_buf_size((limits.header_bytes + READ_AHEAD).max(4 * READ_AHEAD))
                 .serve_connection(TokioIo::new(guarded), service)
                 .with_upgrades(),
         );
@@ -262,6 +263,10 @@ where
     });
     driven.await
 }
+
+/// Bytes that an HTTP/1 connection may read beyond a head of the greatest size. Four times that bound what is held for
+/// a caller that does not read, too, where heads may be smaller; hyper's default is 408 KiB.
+const READ_AHEAD: usize = 16 * 1024;
 
 fn log<E: Display>(done: Result<(), E>) {
     if let Err(error) = done {

@@ -29,6 +29,8 @@ pub struct ListenerMetrics {
     pub refused: Reasons,
     /// What was kept from the service behind, by reason.
     pub shed: Reasons,
+    /// Exchanges ended since their caller did not go on: with the `request`, or reading the `response`.
+    pub stalled: Reasons,
     /// TLS handshakes that succeeded.
     pub tls_handshakes: Counter,
     /// TLS handshakes that did not, by reason.
@@ -45,6 +47,7 @@ pub(super) struct ListenerFamilies {
     refused: Family<Counter>,
     requests_waiting: Family<Gauge>,
     shed: Family<Counter>,
+    stalled: Family<Counter>,
     tls_handshakes: Family<Counter>,
     tls_failures: Family<Counter>,
     certificate_end: Family<Gauge>,
@@ -89,6 +92,11 @@ impl ListenerFamilies {
                 "Requests kept from the service behind: its queue was full, the wait too long, the deadline over.",
                 &["listener", "reason"],
             ),
+            stalled: of(
+                "heddle_stalled_total",
+                "Exchanges ended because the caller did not go on, by side.",
+                &["listener", "side"],
+            ),
             requests_waiting: families.family(
                 "heddle_listener_requests_waiting",
                 "Requests that wait for their turn at the service behind.",
@@ -124,6 +132,7 @@ impl ListenerFamilies {
             requests_in_flight: self.requests_in_flight.get(&[listener]),
             requests_waiting: self.requests_waiting.get(&[listener]),
             shed: Reasons::new(&self.shed, &[listener]),
+            stalled: Reasons::new(&self.stalled, &[listener]),
             bytes_received: self.bytes.get(&[listener, "received"]),
             bytes_sent: self.bytes.get(&[listener, "sent"]),
             detected_http1: detected("http1"),

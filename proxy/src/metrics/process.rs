@@ -117,6 +117,8 @@ pub(super) struct Process {
     pub(super) caches: CachesMetrics,
     pub(super) discovery: DiscoveryMetrics,
     pub(super) refused: Reasons,
+    pub(super) memory_limit: Gauge,
+    pub(super) memory_pressure: Gauge,
     resident: Gauge,
     virtual_size: Gauge,
     virtual_max: Gauge,
@@ -150,6 +152,14 @@ impl Process {
             caches: caches(families),
             discovery: discovery(families),
             refused: Reasons::new(&refused, &[]),
+            memory_limit: families.single(
+                "heddle_memory_limit_bytes",
+                "Memory that the process may use; 0: there is no limit.",
+            ),
+            memory_pressure: families.single(
+                "heddle_memory_pressure",
+                "0: enough memory, 1: idle connections are closed early, 2: new work is refused.",
+            ),
             resident: families.single("process_resident_memory_bytes", "Memory in use."),
             virtual_size: families.single("process_virtual_memory_bytes", "Address space in use."),
             virtual_max: families.single(

@@ -119,6 +119,11 @@ impl Call {
             let error = Error::new(Kind::Overloaded, reason);
             return Err(Box::new(refuse(&listener, &error, grpc, trail.as_deref())));
         }
+        if conn.worker.shared.memory.is_full() {
+            let reason = "this proxy has nearly used up its memory (limits.memoryBytes)";
+            let error = Error::new(Kind::Overloaded, reason);
+            return Err(Box::new(refuse(&listener, &error, grpc, trail.as_deref())));
+        }
         if conn.serial && conn.state.ordered() >= Order::Finish {
             let error = Error::new(
                 Kind::Draining,
@@ -272,7 +277,11 @@ impl Call {
         let body = match self.body.take() {
             Some(body) => {
                 let count = exchange.trail.as_ref().map(|trail| trail.received());
-                BodySource::new(body, entry.policy.pool.replay_bytes, gate.clone(), count)
+                // A gRPC call may be quiet for as long as it likes.
+                let patience = (exchange.http2 && !exchange.grpc)
+                    .then_some(exchange.listener.spec.limits.body_timeout);
+                let kept = entry.policy.pool.replay_bytes;
+                BodySource::new(body, kept, gate.clone(), count, patience)
             }
             None => BodySource::Empty,
         };

@@ -158,12 +158,15 @@ pub(super) fn finish(
             Finished::Broken => Verdict::Failure,
             Finished::TimedOut => Verdict::Failure,
             Finished::Cancelled => Verdict::Cancelled,
+            // It is not the endpoint that was waited for.
+            Finished::Unread => Verdict::Nothing,
         };
         match (how, verdict) {
             (Finished::Broken, _) => metrics.reset.inc(),
             (Finished::TimedOut, _) => metrics.timeout.inc(),
             (_, Verdict::Success) => metrics.success.inc(),
             (_, Verdict::Failure) => metrics.failure.inc(),
+            (Finished::Unread, _) => metrics.cancelled.inc(),
             _ => {}
         }
         if let (Finished::Complete(_), Lease::Http1(connection)) = (how, lease) {
@@ -189,7 +192,7 @@ fn end_of(how: Finished) -> End {
         Finished::Complete(_) => End::Complete,
         Finished::Broken => End::Upstream,
         Finished::TimedOut => End::Proxy,
-        Finished::Cancelled => End::Caller,
+        Finished::Cancelled | Finished::Unread => End::Caller,
     }
 }
 

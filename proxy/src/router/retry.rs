@@ -99,6 +99,9 @@ impl<'a> Attempts<'a> {
                     }
                 }
                 Err(failure) if failure.caller_gone => {
+                    if self.body.has_stalled() {
+                        exchange.listener.metrics.stalled.inc("request");
+                    }
                     return Err(Ended::Reset(failure.reason.into()));
                 }
                 Err(failure) => match self
@@ -419,7 +422,7 @@ impl<'a> Attempts<'a> {
             0 | 1 => failure.reason.clone(),
             made => format!("{} (after {made} attempts)", failure.reason),
         };
-        if failure.full {
+        if failure.full || failure.lack {
             return Error::new(Kind::Overloaded, reason);
         }
         let kind = match failure.outcome {
@@ -466,7 +469,7 @@ fn note(trail: &Trail, number: u32, done: &Result<Attempted, Failure>) {
         }
         Err(failure) => {
             let word = match failure.outcome {
-                _ if failure.full => "full",
+                _ if failure.full || failure.lack => "full",
                 _ if failure.caller_gone => "caller-gone",
                 Outcome::ConnectTimeout => "connect-timeout",
                 outcome => outcome_word(outcome),

@@ -55,6 +55,7 @@ pub fn config_json(config: &ProxyConfig) -> Value {
             "cacheEntries": config.limits.cache_entries,
             "cacheIdle": duration(config.limits.cache_idle),
             "metricSeries": config.limits.metric_series,
+            "memoryBytes": config.limits.memory,
             "bindTimeout": duration(config.limits.bind_timeout),
         },
     })
@@ -101,6 +102,7 @@ fn listener_json(listener: &Listener) -> Value {
             "detectTimeout": duration(limits.detect_timeout),
             "headerTimeout": duration(limits.header_timeout),
             "bodyTimeout": duration(limits.body_timeout),
+            "writeTimeout": duration(limits.write_timeout),
             "headerBytes": limits.header_bytes,
             "headerCount": limits.header_count,
             "concurrency": limits.admission.concurrency,

@@ -6,19 +6,23 @@
 //! the abandoning (CVE-2025-8671). Each kind has an allowance, which grows again with time, with requests and
 //! with the data that is sent, so that no connection that does something useful ever uses it up.
 //!
-//! Only the nine bytes of each frame's head are looked at (RFC 9113 section 4.1); payloads are skipped.
+//! Only the nine bytes of each frame's head are looked at (RFC 9113 section 4.1), and what RST_STREAM, SETTINGS and
+//! WINDOW_UPDATE say; other payloads are skipped.
 
 mod allowance;
 mod frames;
 mod request;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use crate::Nanos;
 use allowance::{Allowances, Of};
-use frames::Frames;
+use frames::{Frames, SETTINGS_OF_FRAME};
+use windows::Windows;
 
 pub use request::{Head, check_request, check_trailer};
+pub use windows::Stalled;
 
 /// Error code ENHANCE_YOUR_CALM (RFC 9113 section 7).
 pub const ENHANCE_YOUR_CALM: u32 = 0xb;
@@ -65,6 +69,7 @@ pub struct Accountant {
     allowances: Allowances,
     incoming: Frames,
     outgoing: Frames,
+    windows: Windows,
     /// Bytes of a header block on the wire.
     block_limit: usize,
     /// The header block that has begun and not ended: frames and bytes of it.
@@ -84,6 +89,7 @@ impl Accountant {
             allowances: Allowances::new(),
             incoming: Frames::after(PREFACE),
             outgoing: Frames::after(0),
+            windows: Windows::new(),
             block_limit: header_bytes,
             block: None,
             highest: 0,
@@ -102,6 +108,23 @@ impl Accountant {
         self.outgoing.at_boundary()
     }
 
+    /// Bytes until the caller's frame that has begun is complete, as far as it is known; 0: none has, so that a
+    /// frame of one's own may stand in front of what comes next.
+    pub fn left_of_frame(&self) -> usize {
+        self.incoming.left()
+    }
+
+    /// A time not later than the first of the caller's windows was shut; 0: none is. [`stalled`](Self::stalled)
+    /// brings it up to date.
+    pub fn first_shut(&self) -> Nanos {
+        self.windows.first_shut()
+    }
+
+    /// What the caller has had no room for since `before` or longer. Streams are told of once.
+    pub fn stalled(&mut self, before: Nanos) -> Option<Stalled> {
+        self.windows.stalled(before)
+    }
+
     /// Takes note of bytes from the caller, cut anywhere.
     ///
     /// # Errors
@@ -114,7 +137,7 @@ impl Accountant {
             self.mark = (self.highest, now);
         }
         while let Some(head) = self.incoming.next(&mut bytes) {
-            self.frame(head)?;
+            self.frame(head, now)?;
         }
         Ok(())
     }
@@ -124,45 +147,77 @@ impl Accountant {
     /// # Errors
     ///
     /// When the caller has provoked too many resets.
-    pub fn sent(&mut self, mut bytes: &[u8]) -> Result<(), Breach> {
+    pub fn sent(&mut self, mut bytes: &[u8], now: Nanos) -> Result<(), Breach> {
         while let Some(head) = self.outgoing.next(&mut bytes) {
             match head.kind {
                 DATA => {
                     self.allowances.on_data();
+                    self.windows.take(head.stream, head.length, now);
                     if head.flags & END_STREAM != 0 {
                         self.allowances.on_completed();
+                        self.windows.close(head.stream);
                     }
                 }
-                HEADERS if head.flags & END_STREAM != 0 => self.allowances.on_completed(),
-                RST_STREAM if head.is_callers_fault() => self.allowances.spend(Of::Provoked)?,
+                HEADERS if head.flags & END_STREAM != 0 => {
+                    self.allowances.on_completed();
+                    self.windows.close(head.stream);
+                }
+                RST_STREAM => {
+                    self.windows.close(head.stream);
+                    if head.is_callers_fault() {
+                        self.allowances.spend(Of::Provoked)?;
+                    }
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn frame(&mut self, head: frames::Head) -> Result<(), Breach> {
+    fn frame(&mut self, head: frames::Head, now: Nanos) -> Result<(), Breach> {
         match head.kind {
             DATA if head.length == 0 && head.flags & END_STREAM == 0 => {
                 self.allowances.spend(Of::EmptyData)
             }
             DATA => Ok(()),
-            HEADERS => self.headers(head),
+            HEADERS => self.headers(head, now),
             CONTINUATION => self.continuation(head),
             PRIORITY => self.allowances.spend(Of::Priority),
-            RST_STREAM if head.stream <= self.grown => Ok(()),
-            RST_STREAM => self.allowances.spend(Of::Reset),
-            SETTINGS => self.allowances.spend(Of::Settings),
+            RST_STREAM => {
+                self.windows.close(head.stream);
+                if head.stream <= self.grown {
+                    return Ok(());
+                }
+                self.allowances.spend(Of::Reset)
+            }
+            SETTINGS => self.settings(head, now),
             PING => self.allowances.spend(Of::Ping),
-            WINDOW_UPDATE => self.allowances.spend(Of::WindowUpdate),
+            WINDOW_UPDATE => {
+                self.windows.give(head.stream, head.increment());
+                self.allowances.spend(Of::WindowUpdate)
+            }
             _ => self.allowances.spend(Of::Other),
         }
     }
 
-    fn headers(&mut self, head: frames::Head) -> Result<(), Breach> {
+    fn settings(&mut self, head: frames::Head, now: Nanos) -> Result<(), Breach> {
+        if head.length > 6 * SETTINGS_OF_FRAME {
+            return Err(Breach {
+                reason: "h2-settings",
+                text: "a SETTINGS frame of more settings than there are",
+            });
+        }
+        if let Some(initial) = head.initial_window {
+            self.windows.begin_with(initial, now);
+        }
+        self.allowances.spend(Of::Settings)
+    }
+
+    fn headers(&mut self, head: frames::Head, now: Nanos) -> Result<(), Breach> {
         if head.stream > self.highest {
             self.highest = head.stream;
             self.allowances.on_opened();
+            self.windows.open(head.stream, now);
         }
         self.grow(0, head)
     }
@@ -192,6 +247,20 @@ impl Accountant {
         self.block = (head.flags & END_HEADERS == 0).then_some((frames, bytes));
         Ok(())
     }
+}
+
+/// The connection as a whole is [`Stalled`]: why it ends.
+pub const STALLED: Breach = Breach {
+    reason: "write-timeout",
+    text: "the window of the connection has been shut for longer than this listener's writeTimeout",
+};
+
+/// An RST_STREAM frame with this error code (RFC 9113 section 6.4).
+pub fn reset(stream: u32, code: u32) -> [u8; 13] {
+    let mut frame = [0, 0, 4, RST_STREAM, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    frame[5..9].copy_from_slice(&stream.to_be_bytes());
+    frame[9..].copy_from_slice(&code.to_be_bytes());
+    frame
 }
 
 /// A GOAWAY frame that ends a connection for a breach (RFC 9113 section 6.8). The last stream is the highest that

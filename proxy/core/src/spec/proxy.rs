@@ -122,6 +122,7 @@ fn limits(fields: Fields<'_>) -> Limits {
     set(&mut limits.cache_entries, fields.count("cacheEntries"));
     set(&mut limits.cache_idle, fields.time("cacheIdle"));
     set(&mut limits.metric_series, fields.count("metricSeries"));
+    limits.memory = fields.count("memoryBytes");
     set(&mut limits.bind_timeout, fields.time("bindTimeout"));
     limits
 }
@@ -404,6 +405,7 @@ fn listener_limits(fields: Fields<'_>) -> ListenerLimits {
     set(&mut limits.detect_timeout, fields.time("detectTimeout"));
     set(&mut limits.header_timeout, fields.time("headerTimeout"));
     set(&mut limits.body_timeout, fields.time("bodyTimeout"));
+    set(&mut limits.write_timeout, fields.time("writeTimeout"));
     set(&mut limits.header_bytes, fields.count("headerBytes"));
     set(&mut limits.header_count, fields.count("headerCount"));
     set(&mut limits.streams, fields.count("streams"));

@@ -231,6 +231,12 @@ pub(super) static LIMITS: Object = object(
             "Label sets of any one metric. What is beyond is counted together under `overflow`, so that names invented by strangers cannot fill memory.",
         ),
         optional(
+            "memoryBytes",
+            count(16 * MILLION, 1_000_000 * MILLION),
+            "the limit of the control group, if there is one",
+            "Memory that the process may use. From 80 % of it on, idle and stalled connections are closed early; from 88 % on, new connections and requests are refused with 503.",
+        ),
+        optional(
             "bindTimeout",
             POSITIVE_TIME,
             "10s",
@@ -436,7 +442,7 @@ pub(super) static LISTENER_LIMITS: Object = object(
             "connections",
             count(1, MILLION),
             "10000",
-            "Connections open at once. Beyond, new ones wait to be accepted.",
+            "Connections open at once. Beyond, new ones are closed at once, and idle ones after 5 s.",
         ),
         optional(
             "requests",
@@ -478,7 +484,13 @@ pub(super) static LISTENER_LIMITS: Object = object(
             "bodyTimeout",
             POSITIVE_TIME,
             "60s",
-            "How long the body of an HTTP/1 request may stand still while more of it is waited for; then the request is ended with 408. The default is nginx's `client_body_timeout`.",
+            "How long the body of a request may stand still while more of it is waited for; then the request is ended, over HTTP/1 with 408, over HTTP/2 by a reset of its stream. gRPC calls may be quiet for as long as they like. The default is nginx's `client_body_timeout`.",
+        ),
+        optional(
+            "writeTimeout",
+            POSITIVE_TIME,
+            "60s",
+            "How long a caller may take nothing of an answer that is there for it: over HTTP/1 its connection is closed then, over HTTP/2 the stream is reset. The default is nginx's `send_timeout`.",
         ),
         optional(
             "headerBytes",

@@ -81,7 +81,7 @@ fn resets_of_old_or_answered_streams_are_free() {
         let open = frame(HEADERS, END_HEADERS, stream, &[0x82]);
         accountant.received(&open, 0).unwrap();
         accountant
-            .sent(&frame(DATA, END_STREAM, stream, b"answer"))
+            .sent(&frame(DATA, END_STREAM, stream, b"answer"), 0)
             .unwrap();
         let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 0]);
         accountant.received(&reset, 0).unwrap();
@@ -95,7 +95,7 @@ fn a_download_with_pings_and_windows_goes_on() {
         .received(&frame(HEADERS, 5, 1, &[0x82]), 0)
         .unwrap();
     for _ in 0..50_000 {
-        accountant.sent(&frame(DATA, 0, 1, &[7; 100])).unwrap();
+        accountant.sent(&frame(DATA, 0, 1, &[7; 100]), 0).unwrap();
         let mut answer = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 100]);
         answer.extend(frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 100]));
         answer.extend(frame(PING, 0, 0, &[0; 8]));
@@ -167,14 +167,14 @@ fn provoked_resets_are_counted_and_others_are_not() {
     for stream in (1..2000).step_by(2) {
         for code in [0, 2, 7, 8, 11] {
             accountant
-                .sent(&frame(RST_STREAM, 0, stream, &[0, 0, 0, code]))
+                .sent(&frame(RST_STREAM, 0, stream, &[0, 0, 0, code]), 0)
                 .unwrap();
         }
     }
     let passed = (0..1000)
         .take_while(|_| {
             accountant
-                .sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]))
+                .sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]), 0)
                 .is_ok()
         })
         .count();
@@ -210,12 +210,67 @@ fn a_frame_may_be_added_between_frames_only() {
     let mut accountant = begun();
     assert!(accountant.at_boundary());
     let data = frame(DATA, 0, 1, b"text");
-    accountant.sent(&data[..5]).unwrap();
+    accountant.sent(&data[..5], 0).unwrap();
     assert!(!accountant.at_boundary());
-    accountant.sent(&data[5..12]).unwrap();
+    accountant.sent(&data[5..12], 0).unwrap();
     assert!(!accountant.at_boundary());
-    accountant.sent(&data[12..]).unwrap();
+    accountant.sent(&data[12..], 0).unwrap();
     assert!(accountant.at_boundary());
+}
+
+#[test]
+fn streams_that_their_caller_does_not_read_are_found_however_bytes_are_cut() {
+    let mut incoming = vec![0; PREFACE];
+    // A table size, and a window of 10 bytes.
+    let settings = [0, 1, 0, 0, 16, 0, 0, 4, 0, 0, 0, 10];
+    incoming.extend(frame(SETTINGS, 0, 0, &settings));
+    for stream in [1, 3, 5, 7] {
+        incoming.extend(frame(HEADERS, 5, stream, &[0x82]));
+    }
+    let mut outgoing = Vec::new();
+    for stream in [1, 3, 5, 7] {
+        let end = if stream == 7 { END_STREAM } else { 0 };
+        outgoing.extend(frame(HEADERS, END_HEADERS, stream, &[0x88]));
+        outgoing.extend(frame(DATA, end, stream, &[1; 10]));
+    }
+    let mut later = frame(WINDOW_UPDATE, 0, 3, &[0, 0, 16, 0]);
+    later.extend(frame(SETTINGS, 1, 0, &[]));
+    for piece in [1, 2, 5, 9, 13, 1000] {
+        let mut accountant = Accountant::new(65_536);
+        let mut said = [(&incoming, 1), (&later, 3)].into_iter();
+        let mut receive = |accountant: &mut Accountant| {
+            let (bytes, now) = said.next().unwrap();
+            for piece in bytes.chunks(piece) {
+                accountant.received(piece, now).unwrap();
+            }
+        };
+        receive(&mut accountant);
+        assert_eq!(accountant.first_shut(), 0);
+        for piece in outgoing.chunks(piece) {
+            accountant.sent(piece, 2).unwrap();
+        }
+        receive(&mut accountant);
+        assert_eq!(accountant.left_of_frame(), 0);
+        assert_eq!(accountant.first_shut(), 2, "pieces of {piece}");
+        let stalled = accountant.stalled(2);
+        assert_eq!(stalled, Some(Stalled::Streams(vec![1, 5])), "{piece}");
+        assert_eq!(accountant.first_shut(), 0);
+    }
+}
+
+#[test]
+fn settings_are_bounded_by_what_there_are() {
+    let mut accountant = begun();
+    let most = frame(SETTINGS, 0, 0, &[0; 96]);
+    accountant.received(&most, 0).unwrap();
+    let more = frame(SETTINGS, 0, 0, &[0; 102]);
+    let breach = accountant.received(&more, 0).unwrap_err();
+    assert_eq!(breach.reason, "h2-settings");
+}
+
+#[test]
+fn a_reset_is_a_frame() {
+    assert_eq!(reset(0x0102, 11), [0, 0, 4, 3, 0, 0, 0, 1, 2, 0, 0, 0, 11]);
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn values_of_the_proxy_arrive() {
         cache_entries: 11,
         cache_idle: seconds(12),
         metric_series: 13,
+        memory: Some(16_000_000),
         bind_timeout: seconds(14),
     };
     assert_eq!(config.limits, limits);
@@ -152,6 +153,7 @@ fn values_of_the_proxy_arrive() {
         detect_timeout: seconds(3),
         header_timeout: seconds(4),
         body_timeout: seconds(9),
+        write_timeout: seconds(10),
         header_bytes: 5000,
         header_count: 6,
         streams: 7,
