@@ -86,9 +86,7 @@ async fn settle(
         if stop.is_requested() {
             break Ok(());
         }
-        if let Err(problem) = lease.keep(peers).await {
-            return Err(problem); // lost: nothing to release
-        }
+        lease.keep(peers).await?; // lost: nothing to release
         match round(peers, &mut lease, &due).await {
             Ok(full) => {
                 *wait = BACKOFF;

@@ -85,9 +85,7 @@ async fn publish(
         if stop.is_requested() {
             break Ok(());
         }
-        if let Err(problem) = lease.keep(peers).await {
-            return Err(problem); // lost: nothing to release
-        }
+        lease.keep(peers).await?; // lost: nothing to release
         match step(ledger, peers).await {
             Ok(true) => *wait = BACKOFF,
             Ok(false) => tokio::select! {

@@ -6,6 +6,7 @@ use crate::problem::Problem;
 use etcd_client::{
     Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, KeyValue, PutOptions, Txn, TxnOp,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where our keys are.
@@ -14,7 +15,7 @@ const PREFIX: &str = "/heddle-bank/locks/";
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
-pub(super) struct Store(Client);
+pub(super) struct Store(Arc<Client>);
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -33,7 +34,7 @@ impl Store {
             .with_timeout(TIMEOUT)
             .with_connect_timeout(TIMEOUT);
         let client = Client::connect(list, Some(options)).await;
-        client.map(Self).map_err(|e| {
+        client.map(|client| Self(Arc::new(client))).map_err(|e| {
             Failure::new(format!(
                 "cannot reach etcd at `{endpoints}` (BANK_ETCD): {e}; give host:port, several with commas"
             ))
@@ -46,10 +47,10 @@ impl Store {
         owner: &str,
         ttl: Duration,
     ) -> Result<Option<Held>, Problem> {
-        let mut client = self.0.clone();
+        let (mut leases, mut keys) = (self.0.lease_client(), self.0.kv_client());
         // etcd counts in seconds; a lease is never shorter than asked for.
         let seconds = i64::try_from(ttl.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
-        let lease = client.lease_grant(seconds, None).await.map_err(failed)?;
+        let lease = leases.grant(seconds, None).await.map_err(failed)?;
         let key = key(name);
         let free = Compare::version(key.as_str(), CompareOp::Equal, 0);
         let put = TxnOp::put(
@@ -57,7 +58,7 @@ impl Store {
             owner,
             Some(PutOptions::new().with_lease(lease.id())),
         );
-        let taken = client.txn(Txn::new().when([free]).and_then([put])).await;
+        let taken = keys.txn(Txn::new().when([free]).and_then([put])).await;
         match taken {
             Ok(answer) if answer.succeeded() => Ok(Some(Held {
                 name: name.to_owned(),
@@ -70,7 +71,7 @@ impl Store {
             })),
             other => {
                 // Nothing hangs on this lease; if it stays, it ends by itself.
-                let _ = client.lease_revoke(lease.id()).await;
+                let _ = leases.revoke(lease.id()).await;
                 other.map(|_| None).map_err(failed)
             }
         }
@@ -80,8 +81,8 @@ impl Store {
         let Some((id, pair)) = self.holding(name, lease).await? else {
             return Ok(None);
         };
-        let mut client = self.0.clone();
-        let (mut keeper, mut answers) = client.lease_keep_alive(id).await.map_err(failed)?;
+        let mut leases = self.0.lease_client();
+        let (mut keeper, mut answers) = leases.keep_alive(id).await.map_err(failed)?;
         keeper.keep_alive().await.map_err(failed)?;
         let answer = tokio::time::timeout(TIMEOUT, answers.message()).await;
         let answer = answer.map_err(|_| Problem::unavailable("etcd does not answer"))?;
@@ -96,8 +97,8 @@ impl Store {
         };
         // The key goes with its lease, in one step.
         self.0
-            .clone()
-            .lease_revoke(id)
+            .lease_client()
+            .revoke(id)
             .await
             .map(|_| true)
             .map_err(failed)
@@ -108,25 +109,29 @@ impl Store {
         let Ok(id) = i64::from_str_radix(lease, 16) else {
             return Ok(None);
         };
-        let found = self.0.clone().get(key(name), None).await.map_err(failed)?;
+        let found = self
+            .0
+            .kv_client()
+            .get(key(name), None)
+            .await
+            .map_err(failed)?;
         let pair = found.kvs().first().filter(|pair| pair.lease() == id);
         Ok(pair.map(|pair| (id, pair.clone())))
     }
 
     pub(super) async fn held(&self, name: Option<&str>) -> Result<Vec<Held>, Problem> {
-        let mut client = self.0.clone();
+        let (mut leases, mut keys) = (self.0.lease_client(), self.0.kv_client());
         let found = match name {
-            Some(name) => client.get(key(name), None).await,
+            Some(name) => keys.get(key(name), None).await,
             None => {
-                client
-                    .get(PREFIX, Some(GetOptions::new().with_prefix()))
+                keys.get(PREFIX, Some(GetOptions::new().with_prefix()))
                     .await
             }
         };
         let mut held = Vec::new();
         for pair in found.map_err(failed)?.kvs() {
-            let left = client
-                .lease_time_to_live(pair.lease(), None)
+            let left = leases
+                .time_to_live(pair.lease(), None)
                 .await
                 .map_err(failed)?;
             let text = String::from_utf8_lossy(pair.key());
@@ -137,7 +142,12 @@ impl Store {
     }
 
     pub(super) async fn ready(&self) -> Result<(), Problem> {
-        self.0.clone().status().await.map(|_| ()).map_err(failed)
+        self.0
+            .maintenance_client()
+            .status()
+            .await
+            .map(|_| ())
+            .map_err(failed)
     }
 }
 
