@@ -2,7 +2,7 @@
 # Installs the foreign clients and servers of the whole-system tests, by ordinary package managers.
 #
 #   e2e/setup/install.sh            everything
-#   e2e/setup/install.sh python     one part: apt, python, node, go or suites
+#   e2e/setup/install.sh python     one part: apt, python, node, go, suites or bank
 #
 # Safe to run again: a part whose inputs did not change is left alone. Everything but the apt
 # packages lands in .heddle/ and in e2e/clients/node/node_modules, both ignored by git.
@@ -121,7 +121,7 @@ install_go() {
 install_suites() {
   go_build suites suites-go
   suites_python
-  take_promtool
+  take promtool prometheus
 }
 
 # A folder of its own, so that what the suites ask for does not move the clients' versions.
@@ -137,36 +137,53 @@ suites_python() {
   stamp suites "$pinned"
 }
 
-# promtool out of Debian's package prometheus, which would start a server of its own if it were installed.
-take_promtool() {
-  if command -v promtool >/dev/null || "$state/bin/promtool" --version >/dev/null 2>&1; then
-    say "suites: promtool is there"
+# take PROGRAM PACKAGE: a program out of a Debian package that would start a server of its own if it were installed.
+take() {
+  local program=$1 package=$2 folder
+  if command -v "$program" >/dev/null || "$state/bin/$program" --version >/dev/null 2>&1; then
+    say "$program is there"
     return
   fi
-  say "suites: taking promtool out of the package prometheus"
-  local folder
+  say "taking $program out of the package $package"
   folder=$(mktemp -d)
   # apt downloads as a user of its own.
   chmod 755 "$folder"
-  if ! (cd "$folder" && apt-get download -qq prometheus 2>/dev/null); then
+  if ! (cd "$folder" && apt-get download -qq "$package" 2>/dev/null); then
     as_root apt-get update -qq
-    (cd "$folder" && apt-get download -qq prometheus)
+    (cd "$folder" && apt-get download -qq "$package")
   fi
-  dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$folder" ./usr/bin/promtool
-  install -m 755 "$folder/usr/bin/promtool" "$state/bin/promtool"
+  dpkg-deb --fsys-tarfile "$folder/$package"_*.deb | tar -x -C "$folder" "./usr/bin/$program"
+  install -m 755 "$folder/usr/bin/$program" "$state/bin/$program"
   rm -rf -- "$folder"
+}
+
+# The servers under the bank's tests, which start their own; none is to run beside them.
+install_bank() {
+  if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; then
+    say "bank: PostgreSQL is there"
+  else
+    say "bank: installing postgresql, without a cluster of its own"
+    local settings=/etc/postgresql-common/createcluster.conf
+    if [[ ! -e $settings ]]; then
+      as_root mkdir -p "${settings%/*}"
+      echo 'create_main_cluster = false' | as_root tee "$settings" >/dev/null
+    fi
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+  fi
+  take etcd etcd-server
 }
 
 parts=("$@")
 if ((${#parts[@]} == 0)); then
-  parts=(apt python node go suites)
+  parts=(apt python node go suites bank)
 fi
 failed=()
 for part in "${parts[@]}"; do
   case $part in
-    apt | python | node | go | suites) ;;
+    apt | python | node | go | suites | bank) ;;
     *)
-      say "there is no part '$part': use apt, python, node, go or suites"
+      say "there is no part '$part': use apt, python, node, go, suites or bank"
       exit 2
       ;;
   esac

@@ -211,7 +211,7 @@ fn start_etcd() -> Result<Server, String> {
         .tempdir()
         .map_err(|e| e.to_string())?;
     let (port, peers) = (free_port(), free_port());
-    let mut server = Command::new("etcd");
+    let mut server = Command::new(etcd_program());
     for (name, value) in [
         ("--listen-client-urls", format!("http://127.0.0.1:{port}")),
         (
