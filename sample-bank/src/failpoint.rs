@@ -118,6 +118,18 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_fail_point() {
+        let readme = include_str!("../README.md");
+        for (name, _) in POINTS {
+            let quoted = format!("`{name}`");
+            assert!(
+                readme.contains(&quoted),
+                "sample-bank/README.md lacks {name}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_no_fail_point_is_refused() {
         for bad in [
             "ledger.comitted=1/50",

@@ -23,9 +23,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// Largest body of a request, in bytes. Nothing that the bank takes is near it.
 pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// Requests that a service works on at once. More are refused: they would wait longer than anybody waits for them.
+const IN_FLIGHT: usize = 1024;
 
 /// How long requests may take to finish after the signal to stop; event streams never do by themselves.
 const LAST_WAIT: Duration = Duration::from_secs(10);
@@ -119,6 +123,7 @@ impl Service {
         let seen = Seen {
             version,
             replica: HeaderValue::from(std::process::id()),
+            room: Arc::new(Semaphore::new(IN_FLIGHT)),
         };
         let ready = self.ready;
         let check = move || async move {
@@ -138,17 +143,24 @@ impl Service {
     }
 }
 
-/// What every answer tells about where it comes from.
+/// What every answer tells about where it comes from, and how many are on their way.
 #[derive(Debug, Clone)]
 struct Seen {
     version: HeaderValue,
     replica: HeaderValue,
+    room: Arc<Semaphore>,
 }
 
 async fn observe(State(seen): State<Seen>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = metrics::route(&request);
-    let mut response = next.run(request).await;
+    let mut response = match seen.room.try_acquire() {
+        Ok(_turn) => next.run(request).await,
+        Err(_) => Problem::unavailable(format!(
+            "{IN_FLIGHT} requests are in flight already; send the same request again, a little later"
+        ))
+        .into_response(),
+    };
     let headers = response.headers_mut();
     // What came through from another service keeps its origin.
     headers.entry(VERSION).or_insert(seen.version);

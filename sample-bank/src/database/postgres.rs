@@ -16,6 +16,8 @@ use tokio_postgres::{Client, IsolationLevel, NoTls, Statement};
 const CONNECTIONS: usize = 8;
 /// Runs of a work before its conflict with others is told to the caller.
 const RUNS: u32 = 5;
+/// How long a work may take as a whole: as long as its caller waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The first wait before another run; it doubles.
 const BACKOFF: Duration = Duration::from_millis(5);
 
@@ -89,6 +91,17 @@ impl Server {
     }
 
     async fn run<W: Work>(
+        &self,
+        work: &W,
+        level: IsolationLevel,
+        read_only: bool,
+    ) -> Result<W::Output, Fault> {
+        let running = Box::pin(self.repeat(work, level, read_only));
+        let ended = tokio::time::timeout(PATIENCE, running).await;
+        ended.unwrap_or_else(|_| Err(Fault::row("the server does not answer in time")))
+    }
+
+    async fn repeat<W: Work>(
         &self,
         work: &W,
         level: IsolationLevel,

@@ -252,6 +252,12 @@ fn start_etcd() -> Result<Server, String> {
     })
 }
 
+/// Where `e2e/setup/install.sh` puts it, or in PATH.
+fn etcd_program() -> PathBuf {
+    let taken = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.heddle/bin/etcd");
+    if taken.exists() { taken } else { "etcd".into() }
+}
+
 fn wait_for(mut server: Server, ready: impl Fn() -> Result<(), String>) -> Result<Server, String> {
     let until = Instant::now() + START;
     loop {
