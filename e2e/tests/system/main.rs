@@ -10,6 +10,7 @@ mod http1;
 mod http2;
 mod interim;
 mod opaque;
+mod resting;
 mod support;
 mod translation;
 mod tunnels;

@@ -6,6 +6,7 @@ use super::serve2::serve_http2;
 use super::{BoxError, ResponseBody, refused};
 use crate::access::{Told, Unread, tell_on};
 use crate::io::{ConnState, Io, Order, Phase};
+use crate::metrics::ListenerMetrics;
 use crate::router::{Answering, Conn, handle};
 use heddle_core::config::ListenerLimits;
 use heddle_core::detect::Detected;
@@ -143,19 +144,20 @@ where
         conn.state.clone(),
         conn.listener.metrics.clone(),
     );
-    serve_http1(&conn.state, guarded, Direct(RefCell::new(router)), limits).await;
+    serve_http1(&conn, guarded, Direct(RefCell::new(router)), limits).await;
 }
 
 /// Serves HTTP/1. A connection that rests gives its parser and their buffers back until its next bytes:
 /// most connections of a mesh rest most of the time.
 async fn serve_http1<S>(
-    state: &ConnState,
+    conn: &Conn,
     mut guarded: Guarded<S>,
     mut service: Direct,
     limits: ListenerLimits,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let state = &*conn.state;
     loop {
         let mut connection = Box::pin(
             http1::Builder::new()
@@ -182,6 +184,7 @@ async fn serve_http1<S>(
         service = parts.service;
         let mut resting = parts.io.into_inner();
         resting.give_back(&parts.read_buf);
+        let _counted = Resting::count(&conn.listener.metrics);
         match rest(state, resting).await {
             Some(more) => guarded = more,
             None => return,
@@ -208,6 +211,22 @@ where
         resting.shutdown().await.ok();
     }
     None
+}
+
+/// Counts a connection that rests.
+struct Resting<'a>(&'a ListenerMetrics);
+
+impl<'a> Resting<'a> {
+    fn count(metrics: &'a ListenerMetrics) -> Self {
+        metrics.connections_resting.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.connections_resting.dec();
+    }
 }
 
 /// Why a connection is not driven any more.

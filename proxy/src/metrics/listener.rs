@@ -9,6 +9,7 @@ pub struct ListenerMetrics {
     pub connections: Counter,
     /// Connections open now.
     pub connections_open: Gauge,
+    pub connections_resting: Gauge,
     /// Requests in flight now.
     pub requests_in_flight: Gauge,
     /// Bytes read from clients; counted on opaque connections.
@@ -41,6 +42,7 @@ pub struct ListenerMetrics {
 pub(super) struct ListenerFamilies {
     connections: Family<Counter>,
     connections_open: Family<Gauge>,
+    connections_resting: Family<Gauge>,
     requests_in_flight: Family<Gauge>,
     bytes: Family<Counter>,
     detected: Family<Counter>,
@@ -109,6 +111,12 @@ impl ListenerFamilies {
                 &["listener"],
                 1,
             ),
+            connections_resting: families.family(
+                "heddle_connections_resting",
+                "HTTP/1 connections that hold neither a parser nor buffers, since nothing has come for a while.",
+                &["listener"],
+                1,
+            ),
             certificate_end: families.family(
                 "heddle_tls_certificate_expiry_timestamp_seconds",
                 "When a listener's certificate ends.",
@@ -129,6 +137,7 @@ impl ListenerFamilies {
         ListenerMetrics {
             connections: self.connections.get(&[listener]),
             connections_open: self.connections_open.get(&[listener]),
+            connections_resting: self.connections_resting.get(&[listener]),
             requests_in_flight: self.requests_in_flight.get(&[listener]),
             requests_waiting: self.requests_waiting.get(&[listener]),
             shed: Reasons::new(&self.shed, &[listener]),
@@ -150,6 +159,7 @@ impl ListenerFamilies {
         let identity = &[listener];
         self.connections.forget(identity);
         self.connections_open.forget(identity);
+        self.connections_resting.forget(identity);
         self.requests_in_flight.forget(identity);
         self.bytes.forget(identity);
         self.detected.forget(identity);
