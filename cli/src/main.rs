@@ -60,8 +60,12 @@ fn huge_pages(_allowed: bool) {}
 
 fn main() -> ExitCode {
     huge_pages(false);
-    log_to_stderr();
-    match Cli::parse().command {
+    let command = Cli::parse().command;
+    log_to_stderr(match &command {
+        Command::Run(args) => args.level(),
+        _ => "info",
+    });
+    match command {
         Command::Proxy(args) => proxy::run(args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(args),
@@ -73,13 +77,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is logged unless `HEDDLE_LOG` says otherwise. The libraries that read what peers send warn of it line by
+/// Unless `HEDDLE_LOG` says otherwise: the libraries that read what peers send warn of it line by
 /// line; we count it, and nobody shall fill a disk from outside.
-const LOGGED: &str = "info,h2=error,hyper=error,rustls=error";
+const QUIET: &str = "h2=error,hyper=error,rustls=error";
 
-/// Logs go to standard error, so that results on standard output can be piped. `HEDDLE_LOG` sets the level.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("HEDDLE_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+/// Logs go to standard error, so that results on standard output can be piped. `HEDDLE_LOG` sets the level, and not
+/// `RUST_LOG`: under `heddle run` that is the program's.
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_env("HEDDLE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},{QUIET}")));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

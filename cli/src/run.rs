@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// How long the program may take to end once it is told, before it is killed.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     grace: Duration,
+    /// Tells each step, and logs what the proxy does. HEDDLE_LOG sets the log's level by itself.
+    #[arg(short, long)]
+    verbose: bool,
     /// Worker threads of the proxy; one per core if neither this nor the file says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
@@ -76,6 +79,20 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| {
             "a time is a number and a unit, such as 500ms, 10s or 2m, up to 60m".to_owned()
         })
+}
+
+impl Args {
+    /// The level of the log, if `HEDDLE_LOG` does not say: the terminal is the program's.
+    pub(crate) fn level(&self) -> &'static str {
+        if self.verbose { "info" } else { "warn" }
+    }
+
+    /// Tells a step, where somebody wants to know.
+    fn tell(&self, what: &str) {
+        if self.verbose {
+            eprintln!("heddle run: {what}");
+        }
+    }
 }
 
 /// Runs it.

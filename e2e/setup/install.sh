@@ -48,7 +48,7 @@ as_root() {
 install_apt() {
   local -A wanted=([curl]=curl [wrk]=wrk [h2load]=nghttp2-client [nghttp]=nghttp2-client [nc]=netcat-openbsd
     [chromium]=chromium [javac]=default-jdk-headless [node]=nodejs [npm]=npm [python3]=python3 [nginx]=nginx-light
-    [slowhttptest]=slowhttptest [systemd-analyze]=systemd [faketime]=faketime)
+    [slowhttptest]=slowhttptest [systemd-analyze]=systemd [faketime]=faketime [perl]=perl [ruby]=ruby)
   local missing=() tool
   for tool in "${!wanted[@]}"; do
     PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("${wanted[$tool]}")

@@ -44,6 +44,10 @@ pub enum Need {
     Go,
     /// Our Go client over grpc-go.
     GrpcGo,
+    /// Perl with only its own library.
+    Perl,
+    /// Ruby with only its own library.
+    Ruby,
     /// nginx.
     Nginx,
     /// Chromium, which draws the dashboard.
@@ -97,6 +101,8 @@ impl Need {
                 clients("node").join(format!("node_modules/node-linux-{cpu}/bin/node"))
             }
             Self::Java => "java".into(),
+            Self::Perl => "perl".into(),
+            Self::Ruby => "ruby".into(),
             // Where Debian puts it is not in everybody's PATH.
             Self::Nginx if Path::new("/usr/sbin/nginx").exists() => "/usr/sbin/nginx".into(),
             Self::Nginx => "nginx".into(),
@@ -124,10 +130,11 @@ impl Need {
             Self::Curl | Self::Wrk | Self::H2load | Self::Nghttp | Self::Python | Self::Java => {
                 (&["--version"], 1)
             }
-            Self::Chromium | Self::SystemdAnalyze | Self::SystemdSocketActivate => {
+            Self::Chromium | Self::Ruby | Self::SystemdAnalyze | Self::SystemdSocketActivate => {
                 (&["--version"], 1)
             }
             Self::Faketime => (&["--version"], 2),
+            Self::Perl => (&["-e", "print $^V"], 0),
             Self::Node | Self::Node24 => (&["--version"], 0),
             Self::Grpcio => (&["-c", "import grpc; print(grpc.__version__)"], 0),
             Self::OpentelemetryProto => (

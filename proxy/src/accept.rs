@@ -8,7 +8,7 @@ use crate::http::{Hop, refused_bytes, serve};
 use crate::io::{ConnState, Io, Phase};
 use crate::router::{Conn, ListenerState, PathEntry};
 use crate::tcp;
-use crate::tls::{Termination, shake};
+use crate::tls::{NotShaken, Termination, say_wants_tls, shake};
 use crate::worker::{Command, Worker};
 use bytes::{Bytes, BytesMut};
 use heddle_core::answer::Kind;
@@ -212,12 +212,8 @@ async fn secured(mut conn: Conn, stream: TcpStream, tls: Arc<Termination>) {
     conn.state.enter(Phase::Tunnel);
     let (stream, secured) = match shake(stream, &tls, &metrics).await {
         Ok(shaken) => shaken,
-        Err(answered) => {
-            if let Some(told) = answered {
-                access::tell_on(&conn, told);
-            }
-            return;
-        }
+        Err(NotShaken::Plaintext(stream)) => return say_wants_tls(&conn, stream).await,
+        Err(NotShaken::Silently) => return,
     };
     conn.state.enter(Phase::Idle);
     conn.secured = Some(Rc::new(secured));

@@ -223,6 +223,13 @@ impl Proxy {
         self.app.config().1
     }
 
+    /// Loads the configuration again, and waits until that is applied or refused.
+    pub async fn load_again(&self) {
+        let attempted = self.watcher.attempted();
+        self.watcher.reload();
+        attempted.await;
+    }
+
     /// Resolves when the admin server is asked to drain the proxy.
     pub async fn asked_to_drain(&mut self) {
         // Without the admin server nobody can ask.

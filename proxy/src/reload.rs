@@ -83,6 +83,7 @@ pub struct Watcher {
     /// What the last attempt and the last good one read; changed by attempts only.
     attempts: Mutex<Attempts>,
     forced: Notify,
+    attempted: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +134,7 @@ impl Watcher {
             status: ArcSwap::default(),
             attempts: Mutex::default(),
             forced: Notify::new(),
+            attempted: Notify::new(),
         })
     }
 
@@ -144,6 +146,11 @@ impl Watcher {
     /// Loads again although nothing has changed (`SIGHUP`). Never blocks; [`run`](Self::run) does it.
     pub fn reload(&self) {
         self.forced.notify_one();
+    }
+
+    /// Resolves at the end of the next attempt that changes the status, from when this is called.
+    pub fn attempted(&self) -> impl Future<Output = ()> + '_ {
+        self.attempted.notified()
     }
 
     /// Loads once, for the start, and gives the configuration to `apply`. Blocking.
@@ -281,6 +288,7 @@ impl Watcher {
             warnings,
             last_error: None,
         }));
+        self.attempted.notify_waiters();
     }
 
     /// Records a refusal; the running configuration stays.
@@ -301,6 +309,7 @@ impl Watcher {
             last_error: Some(refusal.clone()),
             ..ReloadStatus::clone(&before)
         }));
+        self.attempted.notify_waiters();
         refusal
     }
 }

@@ -13,7 +13,7 @@ mod names;
 mod originate;
 mod reason;
 
-pub(crate) use accept::{Secured, Termination, shake};
+pub(crate) use accept::{NotShaken, Secured, Termination, say_wants_tls, shake};
 pub(crate) use material::inspect;
 pub(crate) use originate::{Origination, Originations, Upstream};
 

@@ -3,14 +3,16 @@
 use super::announce::Announcement;
 use super::child::{Came, Program, Signals, code, ending};
 use super::environment::{Places, variables};
+use super::ports::Found;
 use super::{Args, ports};
-use heddle_core::config::Mode;
-use heddle_core::spec::beside::inbound_of;
+use heddle_core::config::{Listener, Mode};
+use heddle_core::spec::beside::{inbound_of, loopback};
 use heddle_proxy::process::{Hold, Proxy};
 use rustix::process::Signal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -19,6 +21,8 @@ use tokio::time::{sleep, timeout};
 const LOOK: Duration = Duration::from_millis(10);
 /// The longest.
 const LOOK_MAX: Duration = Duration::from_millis(250);
+/// Loads of the configuration until requests go to where the program was found.
+const LOADS: usize = 3;
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the announcement's file is looked after.
@@ -33,7 +37,7 @@ pub(super) type Failed = (u8, String);
 pub(super) async fn run(args: &Args) -> Result<u8, Failed> {
     let mut signals = Signals::listen().map_err(own)?;
     if let Some(port) = args.port
-        && looks_open(loopback(port)).await
+        && answering(&own_addresses(port)).await.is_some()
     {
         let why = format!(
             "something listens on port {port} already, so the program could not. Stop it (`ss -ltnp` shows it), or choose another --port"
@@ -44,17 +48,20 @@ pub(super) async fn run(args: &Args) -> Result<u8, Failed> {
         Some(port) => Hold::because(format!("the program does not listen on port {port} yet")),
         None => Arc::default(),
     };
+    let found = Arc::default();
     let proxy = tokio::select! {
-        proxy = ports::start(args, &hold) => proxy.map_err(own)?,
+        proxy = ports::start(args, &hold, &found) => proxy.map_err(own)?,
         _ = signals.next() => return Err(own("told to stop before the start".to_owned())),
     };
     let places = places(args, &proxy).map_err(own)?;
-    tell(args, &proxy, &places);
+    args.tell(&addresses(args, &proxy, &places));
     let existing = |name: &str| std::env::var(name).ok();
     let program = Program::start(&args.command, &variables(&places, &existing))?;
     let life = Life {
         args,
         hold,
+        places,
+        found,
         proxy,
         program,
         signals,
@@ -67,8 +74,26 @@ fn own(why: String) -> Failed {
     (1, why)
 }
 
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+fn own_addresses(port: u16) -> [SocketAddr; 2] {
+    [false, true].map(|ipv6| loopback(port, ipv6))
+}
+
+/// Which of these answers, if any does.
+async fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    for &address in addresses {
+        if looks_open(address).await {
+            return Some(address);
+        }
+    }
+    None
+}
+
+/// Where a listener's requests go.
+fn reached(listener: &Arc<Listener>) -> Option<SocketAddr> {
+    match listener.mode {
+        Mode::Inbound { forward_to } => Some(forward_to),
+        _ => None,
+    }
 }
 
 async fn looks_open(address: SocketAddr) -> bool {
@@ -98,17 +123,17 @@ fn places(args: &Args, proxy: &Proxy) -> Result<Places, String> {
     })
 }
 
-/// Says where everything is, since ports may have been chosen.
-fn tell(args: &Args, proxy: &Proxy, places: &Places) {
-    let outbound = places.outbound;
-    eprintln!("heddle run: calls of the program go through http://{outbound}");
+/// Where everything is, since ports may have been chosen.
+fn addresses(args: &Args, proxy: &Proxy, places: &Places) -> String {
+    let mut text = format!("calls of the program go through http://{}", places.outbound);
     if let Some((port, address)) = inbound(args, proxy) {
         let service = args.service.as_deref().unwrap_or("the program");
-        eprintln!(
-            "heddle run: {service} is reached at http://{address}, which goes to port {port}"
-        );
+        text.push_str(&format!(
+            "; {service} is reached at http://{address}, which goes to port {port}"
+        ));
     }
-    eprintln!("heddle run: the admin server is http://{}/", places.admin);
+    text.push_str(&format!("; the admin server is http://{}/", places.admin));
+    text
 }
 
 /// The program's port, and where requests for it are accepted.
@@ -123,6 +148,8 @@ fn inbound(args: &Args, proxy: &Proxy) -> Option<(u16, SocketAddr)> {
 struct Life<'a> {
     args: &'a Args,
     hold: Arc<Hold>,
+    places: Places,
+    found: Arc<Found>,
     proxy: Proxy,
     program: Program,
     signals: Signals,
@@ -163,8 +190,11 @@ impl Life<'_> {
     /// Lives until the program ends or somebody wants it to.
     async fn until_told(&mut self) -> Told {
         let mut up = self.args.port.is_none();
+        if up {
+            self.ready();
+        }
         let mut look_after = tokio::time::interval(LOOK_AFTER);
-        let waiting = until_open(self.args, self.hold.clone());
+        let waiting = until_open(self.args, self.hold.clone(), self.candidates());
         tokio::pin!(waiting);
         loop {
             tokio::select! {
@@ -174,20 +204,66 @@ impl Life<'_> {
                     Came::Pass(signal) => self.program.signal(signal),
                 },
                 () = self.proxy.asked_to_drain() => return Told::Stop(Signal::TERM),
-                () = &mut waiting, if !up => {
+                address = &mut waiting, if !up => {
                     up = true;
+                    self.meet(address).await;
                     self.hold.release();
                     self.announce();
+                    self.ready();
                 }
                 _ = look_after.tick() => self.look_after(),
             }
         }
     }
 
+    /// Where the program may listen: where the file says, or on any of this host's own addresses.
+    fn candidates(&self) -> Vec<SocketAddr> {
+        let Some(port) = self.args.port else {
+            return Vec::new();
+        };
+        let config = self.proxy.config();
+        let written = inbound_of(&config, port).and_then(reached);
+        if self.found.ours.load(Relaxed) {
+            return own_addresses(port).to_vec();
+        }
+        written.into_iter().collect()
+    }
+
+    /// Sends requests to where the program listens.
+    async fn meet(&self, address: SocketAddr) {
+        self.args.tell(&format!("the program listens on {address}"));
+        self.found.on_ipv6.store(address.is_ipv6(), Relaxed);
+        // Another load may be under way that has not seen it.
+        for _ in 0..LOADS {
+            let config = self.proxy.config();
+            let met = |listener: &Arc<Listener>| reached(listener) == Some(address);
+            if inbound_of(&config, address.port()).is_some_and(met) {
+                return;
+            }
+            self.proxy.load_again().await;
+        }
+        eprintln!(
+            "heddle run: the program listens on {address}, and requests for it do not go there: the configuration is refused"
+        );
+    }
+
+    /// The one line that a start that goes well is worth.
+    fn ready(&self) {
+        let announced = match (&self.announcement, &self.args.announce) {
+            (Some(_), Some(folder)) => format!(", announced in {}", folder.display()),
+            _ => String::new(),
+        };
+        let service = self.args.service.as_deref().unwrap_or("the program");
+        eprintln!(
+            "heddle run: {service} is ready{announced}; {}",
+            addresses(self.args, &self.proxy, &self.places)
+        );
+    }
+
     /// Ends the program so that nobody loses anything: nothing new for it, then what it has, then it.
     async fn stop(&mut self, signal: Signal) -> ExitStatus {
         if self.withdraw() {
-            eprintln!("heddle run: withdrawn; others notice within a second");
+            self.args.tell("withdrawn; others notice within a second");
             if let Step::Ended(status) = self.step(Wait::Noticed).await {
                 return status;
             }
@@ -240,10 +316,7 @@ impl Life<'_> {
             return;
         };
         match Announcement::make(folder, name, address) {
-            Ok(announcement) => {
-                eprintln!("heddle run: announced {name} in {}", folder.display());
-                self.announcement = Some(announcement);
-            }
+            Ok(announcement) => self.announcement = Some(announcement),
             Err(error) => eprintln!(
                 "heddle run: {name} cannot be announced in {}: {error}. It runs, but is not found there",
                 folder.display()
@@ -294,18 +367,26 @@ async fn ending_signal(signals: &mut Signals) {
     while !matches!(signals.next().await, Came::End(_)) {}
 }
 
-/// Waits until the program listens; says so when that takes too long, and goes on waiting: whether
+/// Waits until the program listens, and where; says so when that takes too long, and goes on waiting: whether
 /// it is too late is for whoever asks `/ready`, and a slow start is better than none.
-async fn until_open(args: &Args, hold: Arc<Hold>) {
-    let Some(port) = args.port else {
+async fn until_open(args: &Args, hold: Arc<Hold>, candidates: Vec<SocketAddr>) -> SocketAddr {
+    if candidates.is_empty() {
         return std::future::pending().await;
-    };
+    }
     let (since, mut pause, mut told) = (Instant::now(), LOOK, false);
-    while !looks_open(loopback(port)).await {
+    loop {
+        if let Some(address) = answering(&candidates).await {
+            return address;
+        }
         if !told && since.elapsed() > args.start_within {
             told = true;
             let why = format!(
-                "the program has not listened on 127.0.0.1:{port} within {:?} of its start",
+                "the program has not listened on {} within {:?} of its start",
+                candidates
+                    .iter()
+                    .map(SocketAddr::to_string)
+                    .collect::<Vec<_>>()
+                    .join(" or "),
                 args.start_within
             );
             eprintln!(

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
@@ -52,13 +54,21 @@ type outcome struct {
 }
 
 func newCaller(how, target, name string) (caller, error) {
+	transport := insecure.NewCredentials()
+	if how == "tls" {
+		// SSL_CERT_FILE says whom to trust; the server's name becomes the authority.
+		transport = credentials.NewTLS(&tls.Config{ServerName: name})
+	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{}), grpc.MaxCallRecvMsgSize(16<<20)),
 	}
 	target = "dns:///" + target
-	if how == "host" {
+	switch how {
+	case "host":
 		options = append(options, grpc.WithAuthority(name), grpc.WithNoProxy())
+	case "tls":
+		options = append(options, grpc.WithNoProxy())
 	}
 	connection, err := grpc.NewClient(target, options...)
 	return caller{connection}, err

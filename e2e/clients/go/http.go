@@ -20,6 +20,7 @@ type httpClient struct {
 	client  *http.Client
 	address string
 	byHost  bool
+	scheme  string
 }
 
 // hidden keeps net/http from seeing how long a body is.
@@ -34,9 +35,9 @@ func pattern(count int) []byte {
 }
 
 func (c httpClient) ask(method, target string, body io.Reader, name string, report bool) (answer, error) {
-	base := "http://" + name
+	base := c.scheme + "://" + name
 	if c.byHost {
-		base = "http://" + c.address
+		base = c.scheme + "://" + c.address
 	}
 	request, err := http.NewRequest(method, base+target, body)
 	if err != nil {
@@ -63,17 +64,25 @@ func (c httpClient) ask(method, target string, body io.Reader, name string, repo
 }
 
 // httpSteps takes the steps of ../README.md: host-1 and host-2 with HTTP/1.1 and HTTP/2 with prior
-// knowledge, proxy-1 through HTTP_PROXY.
+// knowledge, tls-1 and tls-2 the same over TLS (SSL_CERT_FILE says whom to trust), proxy-1 through HTTP_PROXY.
 func httpSteps(how, address, name string) (any, error) {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	if how == "host-2" {
+	scheme := "http"
+	switch how {
+	case "host-2":
 		transport.Protocols = new(http.Protocols)
 		transport.Protocols.SetUnencryptedHTTP2(true)
+	case "tls-1", "tls-2":
+		scheme = "https"
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetHTTP1(how == "tls-1")
+		transport.Protocols.SetHTTP2(how == "tls-2")
 	}
 	client := httpClient{
 		client:  &http.Client{Transport: transport, Timeout: 20 * time.Second},
 		address: address,
 		byHost:  how != "proxy-1",
+		scheme:  scheme,
 	}
 	steps := []struct {
 		name, method, target string

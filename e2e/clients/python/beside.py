@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -46,6 +47,7 @@ class Service(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 128
+    address_family = socket.AF_INET6 if "ipv6" in HOW else socket.AF_INET
 
 
 def told(number, _frame):
@@ -69,4 +71,4 @@ if "late" in HOW:
     time.sleep(1)
 if "crash" in HOW:
     sys.exit(9)
-Server(("127.0.0.1", int(os.environ["PORT"])), Service).serve_forever()
+Server(("::1" if "ipv6" in HOW else "127.0.0.1", int(os.environ["PORT"])), Service).serve_forever()

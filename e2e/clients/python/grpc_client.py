@@ -1,6 +1,7 @@
 """The cases of ../README.md with grpcio.
 
 host    connects to TARGET and makes NAME the authority
+tls     the same over TLS; GRPC_DEFAULT_SSL_ROOTS_FILE_PATH says whom to trust
 proxy   TARGET is a name; the environment says which proxy a CONNECT goes to
 refused TARGET is one that the proxy must refuse: a single call
 """
@@ -19,7 +20,11 @@ class Client:
         options = [("grpc.max_receive_message_length", 16 << 20)]
         if how == "host":
             options.append(("grpc.default_authority", name))
-        self.channel = grpc.insecure_channel(target, options=options)
+        if how == "tls":
+            options.append(("grpc.ssl_target_name_override", name))
+            self.channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(), options=options)
+        else:
+            self.channel = grpc.insecure_channel(target, options=options)
 
     def unary(self, method):
         return self.channel.unary_unary(SERVICE + method)

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const CASES: &str = "unary, server, client and bidirectional streaming; metadata, trailers, status, 3 MiB, gzip, \
+pub(crate) const CASES: &str = "unary, server, client and bidirectional streaming; metadata, trailers, status, 3 MiB, gzip, \
                      deadline, cancellation, unknown name";
 
 pub(crate) const ROWS: &[Row] = &[
@@ -103,7 +103,7 @@ fn grpc_js(how: &str, variable: Option<&str>) {
 }
 
 /// Starts the server in Python, and gives its address.
-fn serve() -> (Running, SocketAddr) {
+pub(crate) fn serve() -> (Running, SocketAddr) {
     let mut command = Need::Grpcio.command();
     let mut server = Running::start(command.arg(clients("python").join("grpc_server.py")));
     let address = server.wait_for_line("listening on ", Duration::from_secs(20));
@@ -129,11 +129,16 @@ fn run_cases(mut command: Command, how: &str, variable: Option<&str>) {
         None => place.address.to_string(),
     };
     let output = succeed(command.args([how, &target, NAME]), LIMIT);
+    check_all(&output, variable.is_some());
+}
+
+/// Checks what a client prints of all cases.
+pub(crate) fn check_all(output: &str, by_connect: bool) {
     let results: Value =
-        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
+        serde_json::from_str(output).unwrap_or_else(|error| panic!("{error}: {output}"));
     check(&results);
     if !direct() {
-        check_unknown(&results["unknown"], variable.is_some());
+        check_unknown(&results["unknown"], by_connect);
     }
 }
 

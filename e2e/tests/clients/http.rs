@@ -10,8 +10,6 @@ use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const STEPS: &str =
-    "GET, POST with and without a length, HEAD, 3 MB answer, status, kept-alive, unknown name";
 
 /// What the server is spoken to in.
 const HTTP1: &str = "HTTP/1.1";
@@ -104,7 +102,7 @@ const fn row(client: &'static str, way: &'static str, needs: &'static [Need], ru
     Row {
         client,
         way,
-        shows: STEPS,
+        shows: steps::SHOWS,
         needs,
         run,
     }

@@ -4,12 +4,14 @@
 //! reason. `HEDDLE_DIRECT=1` runs the rows without the proxy, client against server, where that makes
 //! sense: what fails then is not the proxy's fault. `HEDDLE_WRITE_DOCS=1` writes `docs/clients.md`.
 
+mod beside;
 mod curl;
 mod grpc;
 mod http;
 mod load;
 mod netcat;
 mod place;
+mod secured;
 mod steps;
 mod table;
 mod websocket;
@@ -88,6 +90,8 @@ fn main() -> ExitCode {
         grpc::ROWS,
         websocket::ROWS,
         netcat::ROWS,
+        beside::ROWS,
+        secured::ROWS,
     ]
     .concat();
     let results = Arc::new(Mutex::new(Vec::new()));

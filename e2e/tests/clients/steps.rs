@@ -4,6 +4,10 @@ use crate::place::{NAME, direct};
 use heddle_e2e::echo::{checksum, pattern};
 use serde_json::Value;
 
+/// What passing them shows.
+pub(crate) const SHOWS: &str =
+    "GET, POST with and without a length, HEAD, 3 MB answer, status, kept-alive, unknown name";
+
 /// Fields that belong to one connection and must not have been passed on.
 const HOP_BY_HOP: [&str; 6] = [
     "proxy-connection",

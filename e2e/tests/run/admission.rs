@@ -46,8 +46,7 @@ fn shed(beside: &Beside, reason: &str) -> f64 {
     beside.metric("heddle_shed_total", &format!("reason=\"{reason}\""))
 }
 
-#[test]
-fn what_is_too_much_waits_and_then_is_shed() {
+pub(crate) fn what_is_too_much_waits_and_then_is_shed() {
     let (beside, _folder) = start("concurrency: 1, queue: 1, queueWait: 60s");
     let mut works = slow(beside.inbound(), 1500, "");
     beside.wait_for("working");
@@ -69,8 +68,7 @@ fn what_is_too_much_waits_and_then_is_shed() {
     assert_eq!(waiting(&beside), 0.0);
 }
 
-#[test]
-fn nobody_waits_longer_than_is_allowed() {
+pub(crate) fn nobody_waits_longer_than_is_allowed() {
     let (beside, _folder) = start("concurrency: 1, queueWait: 100ms");
     let mut works = slow(beside.inbound(), 1500, "");
     beside.wait_for("working");
@@ -80,8 +78,7 @@ fn nobody_waits_longer_than_is_allowed() {
     assert_eq!(works.read_response().status(), 200);
 }
 
-#[test]
-fn who_waits_and_goes_away_leaves_no_trace() {
+pub(crate) fn who_waits_and_goes_away_leaves_no_trace() {
     let (beside, _folder) = start("concurrency: 1, queue: 1, queueWait: 60s");
     let mut works = slow(beside.inbound(), 1500, "");
     beside.wait_for("working");
@@ -93,8 +90,7 @@ fn who_waits_and_goes_away_leaves_no_trace() {
     assert_eq!(ask(beside.inbound(), "a", "GET", "/", "").status(), 200);
 }
 
-#[test]
-fn a_deadline_that_has_passed_does_not_bother_the_service() {
+pub(crate) fn a_deadline_that_has_passed_does_not_bother_the_service() {
     let (beside, _folder) = start("concurrency: 1, queueWait: 60s");
     let dead = ask(
         beside.inbound(),

@@ -6,8 +6,7 @@ use heddle_e2e::script::within;
 use heddle_e2e::wire::Wire;
 use std::net::TcpListener;
 
-#[test]
-fn the_status_is_the_programs() {
+pub(crate) fn the_status_is_the_programs() {
     let table: &[(&[&str], i32, &str)] = &[
         (&["--", "true"], 0, ""),
         (&["--", "sh", "-c", "exit 7"], 7, ""),
@@ -33,8 +32,7 @@ fn the_status_is_the_programs() {
     }
 }
 
-#[test]
-fn a_program_that_crashes_before_it_listens_is_told() {
+pub(crate) fn a_program_that_crashes_before_it_listens_is_told() {
     let port = free_port();
     let arguments = ["--port", &port, "--", "python3", &python(), "a", "crash"];
     let finished = run(&mut command(&arguments), PATIENCE);
@@ -43,8 +41,7 @@ fn a_program_that_crashes_before_it_listens_is_told() {
     assert!(finished.stderr.contains(&says), "{finished:?}");
 }
 
-#[test]
-fn a_port_that_another_program_has_is_told() {
+pub(crate) fn a_port_that_another_program_has_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
     let finished = run(&mut command(&["--port", &port, "--", "true"]), PATIENCE);
@@ -53,8 +50,7 @@ fn a_port_that_another_program_has_is_told() {
     assert!(finished.stderr.contains(&says), "{finished:?}");
 }
 
-#[test]
-fn default_ports_that_are_taken_give_way() {
+pub(crate) fn default_ports_that_are_taken_give_way() {
     let program = ["--port", &free_port(), "--", "python3", &python(), "a"];
     let (one, two) = (Beside::start(&program), ["--", "sleep", "60"]);
     let (outbound, admin) = (one.outbound(), one.admin());
@@ -63,8 +59,7 @@ fn default_ports_that_are_taken_give_way() {
     assert_ne!(other.admin(), admin);
 }
 
-#[test]
-fn requests_wait_for_a_program_that_starts() {
+pub(crate) fn requests_wait_for_a_program_that_starts() {
     let port = free_port();
     let beside = Beside::start(&["--port", &port, "--", "python3", &python(), "a", "late"]);
     let inbound = beside.inbound();
@@ -80,8 +75,7 @@ fn requests_wait_for_a_program_that_starts() {
     });
 }
 
-#[test]
-fn a_program_that_does_not_listen_in_time_is_told_and_runs_on() {
+pub(crate) fn a_program_that_does_not_listen_in_time_is_told_and_runs_on() {
     let port = free_port();
     let mut beside = Beside::start(&[
         "--port",
@@ -102,8 +96,7 @@ fn a_program_that_does_not_listen_in_time_is_told_and_runs_on() {
     assert_eq!(beside.end("TERM"), Some(143));
 }
 
-#[test]
-fn signals_are_the_programs() {
+pub(crate) fn signals_are_the_programs() {
     let port = free_port();
     let mut beside = Beside::start(&["--port", &port, "--", "python3", &python(), "a"]);
     assert_eq!(ask(beside.inbound(), "a", "GET", "/", "").status(), 200);
@@ -115,8 +108,7 @@ fn signals_are_the_programs() {
     assert!(beside.running.output().contains("told SIGTERM"));
 }
 
-#[test]
-fn what_is_in_flight_ends_before_the_program_is_told() {
+pub(crate) fn what_is_in_flight_ends_before_the_program_is_told() {
     let port = free_port();
     let mut beside = Beside::start(&["--port", &port, "--", "python3", &python(), "a"]);
     let inbound = beside.inbound();
@@ -134,8 +126,7 @@ fn what_is_in_flight_ends_before_the_program_is_told() {
     assert!(std::net::TcpStream::connect(inbound).is_err());
 }
 
-#[test]
-fn a_program_that_ignores_its_end_is_killed() {
+pub(crate) fn a_program_that_ignores_its_end_is_killed() {
     let port = free_port();
     let program = ["python3", &python(), "a", "stubborn"];
     let mut arguments = vec!["--port", &port, "--grace", "300ms", "--"];
@@ -148,8 +139,7 @@ fn a_program_that_ignores_its_end_is_killed() {
     assert!(output.contains("did not end within 300ms"), "{output}");
 }
 
-#[test]
-fn a_second_signal_does_not_wait_for_what_is_in_flight() {
+pub(crate) fn a_second_signal_does_not_wait_for_what_is_in_flight() {
     let port = free_port();
     let mut beside = Beside::start(&["--port", &port, "--", "python3", &python(), "a"]);
     let mut slow = Wire::connect(beside.inbound());

@@ -23,8 +23,7 @@ fn lines(folder: &str, name: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-#[test]
-fn two_terminals_and_a_curl_by_name_are_a_mesh() {
+pub(crate) fn two_terminals_and_a_curl_by_name_are_a_mesh() {
     let (_kept, mesh) = folder();
     let accounts = Beside::announced("accounts", &mesh, &["python3", &python(), "accounts"]);
     let web = Beside::announced("web", &mesh, &["node", &node(), "web"]);
@@ -41,8 +40,7 @@ fn two_terminals_and_a_curl_by_name_are_a_mesh() {
     assert_eq!(curl(web.outbound(), "http://accounts/call/web"), "web/");
 }
 
-#[test]
-fn the_program_is_told_where_the_proxy_is() {
+pub(crate) fn the_program_is_told_where_the_proxy_is() {
     let (_kept, mesh) = folder();
     let beside = Beside::announced("a", &mesh, &["python3", &python(), "a"]);
     let answer = ask(beside.inbound(), "a", "GET", "/environment", "").json();
@@ -54,8 +52,7 @@ fn the_program_is_told_where_the_proxy_is() {
     assert_eq!(answer["no_proxy"], "localhost,127.0.0.1,::1");
 }
 
-#[test]
-fn a_job_calls_by_name_and_ends() {
+pub(crate) fn a_job_calls_by_name_and_ends() {
     let (_kept, mesh) = folder();
     let accounts = Beside::announced("accounts", &mesh, &["python3", &python(), "accounts"]);
     let outbound = format!("http://{}", accounts.outbound());
@@ -82,8 +79,7 @@ fn a_job_calls_by_name_and_ends() {
     );
 }
 
-#[test]
-fn the_program_can_call_others_while_it_ends() {
+pub(crate) fn the_program_can_call_others_while_it_ends() {
     let (_kept, mesh) = folder();
     let _ledger = Beside::announced("ledger", &mesh, &["python3", &python(), "ledger"]);
     let program = ["python3", &python(), "accounts", "farewell"];
@@ -103,8 +99,7 @@ fn kill_program(of: &Beside) {
     assert!(status.is_ok_and(|status| status.success()), "{id}");
 }
 
-#[test]
-fn lines_of_killed_instances_go() {
+pub(crate) fn lines_of_killed_instances_go() {
     let (_kept, mesh) = folder();
     let program = ["python3", &python(), "a"];
     let mut one = Beside::announced("a", &mesh, &program);
@@ -139,8 +134,7 @@ fn client(to: SocketAddr, stop: &AtomicBool, sent: &AtomicUsize) -> usize {
     lost
 }
 
-#[test]
-fn a_roll_out_loses_nothing() {
+pub(crate) fn a_roll_out_loses_nothing() {
     let (_kept, mesh) = folder();
     let program = ["python3", &python(), "accounts"];
     let web = Beside::announced("web", &mesh, &["python3", &python(), "web"]);

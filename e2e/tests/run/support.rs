@@ -57,10 +57,11 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Starts it.
+    /// Starts it, so that it says where everything is before the program is ready.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        let arguments = [&["--verbose"], arguments].concat();
         Self {
-            running: Running::start(&mut command(arguments)),
+            running: Running::start(&mut command(&arguments)),
         }
     }
 
@@ -78,7 +79,7 @@ impl Beside {
         ];
         arguments.extend(program);
         let beside = Self::start(&arguments);
-        beside.wait_for(&format!("announced {name}"));
+        beside.wait_for(&format!("{name} is ready, announced"));
         beside
     }
 

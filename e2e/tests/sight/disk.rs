@@ -13,8 +13,7 @@ fn get(proxy: &Proxy, path: &str) {
     assert_eq!(answer.status(), 200, "{path}");
 }
 
-#[test]
-fn a_device_that_is_always_full() {
+pub(crate) fn a_device_that_is_always_full() {
     let echo = Echo::start("echo");
     let setup = Setup::new()
         .top("accessLog: {file: /dev/full}")
@@ -49,18 +48,23 @@ impl Drop for Small {
     }
 }
 
-#[test]
-fn a_disk_that_fills_and_is_freed() {
+/// Whether a file system can be mounted, which only root may, and not in every container.
+pub(crate) fn mountable() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let small = Small::mount(&folder.path().join("small"));
+    small.map(drop).ok_or_else(|| {
+        "the small file system that this fills cannot be mounted, which takes root".to_owned()
+    })
+}
+
+pub(crate) fn a_disk_that_fills_and_is_freed() {
     let echo = Echo::start("echo");
     let setup = Setup::new()
         .top("accessLog: {file: ./small/access.log}")
         .replicas("echo", &[echo.address()]);
     let proxy = Proxy::start(&setup);
     let folder = proxy.folder().join("small");
-    let Some(_small) = Small::mount(&folder) else {
-        eprintln!("skipped: only root may mount the small file system that this fills");
-        return;
-    };
+    let _small = Small::mount(&folder).expect("it was possible a moment ago");
     let path = folder.join("access.log");
     eventually("the log is opened once its folder is there", || {
         path.exists()

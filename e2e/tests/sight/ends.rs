@@ -29,8 +29,7 @@ fn refused(class: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-#[test]
-fn a_head_of_an_unknown_protocol_that_does_not_come() {
+pub(crate) fn a_head_of_an_unknown_protocol_that_does_not_come() {
     let proxy = Proxy::start(
         &Setup::default()
             .top("accessLog: {file: ./access.log}")
@@ -45,8 +44,7 @@ fn a_head_of_an_unknown_protocol_that_does_not_come() {
     expect(&proxy, &fields);
 }
 
-#[test]
-fn a_connection_too_many() {
+pub(crate) fn a_connection_too_many() {
     let echo = Echo::start("echo");
     let setup = Setup::default()
         .top("accessLog: {file: ./access.log}")
@@ -75,8 +73,7 @@ fn a_connection_too_many() {
     );
 }
 
-#[test]
-fn a_connection_that_floods() {
+pub(crate) fn a_connection_that_floods() {
     let proxy = Proxy::start(&logging());
     let mut wire = Wire::connect(proxy.outbound());
     wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
@@ -92,8 +89,7 @@ fn a_connection_that_floods() {
     expect(&proxy, &fields);
 }
 
-#[test]
-fn a_reset_on_purpose() {
+pub(crate) fn a_reset_on_purpose() {
     let echo = Echo::start("echo");
     let setup = logging().replicas("echo", &[echo.address()]).document(
         "Fault",
@@ -115,8 +111,7 @@ fn a_reset_on_purpose() {
     );
 }
 
-#[test]
-fn a_body_that_stops_behind_the_head_of_the_answer() {
+pub(crate) fn a_body_that_stops_behind_the_head_of_the_answer() {
     // It answers at once, and takes the body all the same.
     let early = Scripted::start(|mut guest| {
         guest.request_head();
@@ -145,8 +140,7 @@ fn a_body_that_stops_behind_the_head_of_the_answer() {
     );
 }
 
-#[test]
-fn requests_that_a_drain_cuts_off() {
+pub(crate) fn requests_that_a_drain_cuts_off() {
     let silent = Scripted::silent();
     let setup = logging()
         .top("drain: 200ms")

@@ -13,8 +13,7 @@ fn expect(line: &Value, fields: &[(&str, Value)]) {
     }
 }
 
-#[test]
-fn a_request_that_went_well() {
+pub(crate) fn a_request_that_went_well() {
     let echo = Echo::start("echo");
     let setup = logging().replicas("echo", &[echo.address()]).document(
         "Route",
@@ -53,8 +52,7 @@ fn a_request_that_went_well() {
     assert_eq!(line["attempts"].as_array().map(Vec::len), Some(1), "{line}");
 }
 
-#[test]
-fn answers_of_the_proxys_own() {
+pub(crate) fn answers_of_the_proxys_own() {
     let silent = Scripted::silent();
     let broken = Scripted::half_answering(true);
     let setup = logging()
@@ -121,8 +119,7 @@ fn answers_of_the_proxys_own() {
     expect(&line_for(&proxy, "/broken"), &[("end", json!("upstream"))]);
 }
 
-#[test]
-fn a_retry_shows_each_attempt() {
+pub(crate) fn a_retry_shows_each_attempt() {
     let echo = Echo::start("echo");
     let proxy = Proxy::start(&logging().replicas("echo", &[nobody(), echo.address()]));
     let mut number = 0;
@@ -144,8 +141,7 @@ fn a_retry_shows_each_attempt() {
     });
 }
 
-#[test]
-fn a_caller_that_goes_away() {
+pub(crate) fn a_caller_that_goes_away() {
     let silent = Scripted::silent();
     let proxy = Proxy::start(&logging().replicas("echo", &[silent.address()]));
     let mut wire = Wire::connect(proxy.outbound());
@@ -160,8 +156,7 @@ fn a_caller_that_goes_away() {
     );
 }
 
-#[test]
-fn a_rotated_log_is_followed() {
+pub(crate) fn a_rotated_log_is_followed() {
     let echo = Echo::start("echo");
     let proxy = Proxy::start(&logging().replicas("echo", &[echo.address()]));
     let path = log_of(&proxy);
@@ -182,8 +177,7 @@ fn a_rotated_log_is_followed() {
     assert_eq!(lines(&path).len(), 1);
 }
 
-#[test]
-fn the_last_lines_are_written_before_the_end() {
+pub(crate) fn the_last_lines_are_written_before_the_end() {
     let echo = Echo::start("echo");
     let mut proxy = Proxy::start(&logging().replicas("echo", &[echo.address()]));
     for n in 0..50 {

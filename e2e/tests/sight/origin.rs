@@ -5,8 +5,7 @@ use heddle_e2e::echo::Echo;
 use heddle_e2e::proxy::{Proxy, Setup};
 use heddle_e2e::script::Scripted;
 
-#[test]
-fn every_answer_of_the_proxys_own_says_so() {
+pub(crate) fn every_answer_of_the_proxys_own_says_so() {
     let echo = Echo::start("echo");
     let silent = Scripted::silent();
     let resets = Scripted::resetting_after_request();

@@ -279,8 +279,7 @@ fn fields_that_differ(case: &Case, line: &Value, reason: Option<&str>) -> Vec<St
         .collect()
 }
 
-#[test]
-fn every_answer_of_its_own_is_accounted_for() {
+pub(crate) fn every_answer_of_its_own_is_accounted_for() {
     let echo = Echo::start("echo");
     let silent = Scripted::silent();
     let resets = Scripted::resetting_after_request();
@@ -323,8 +322,7 @@ fn every_answer_of_its_own_is_accounted_for() {
     assert_eq!((fine.status(), fine.head.get("heddle-err")), (200, None));
 }
 
-#[test]
-fn what_is_refused_unread_is_told_as_far_as_it_was_seen() {
+pub(crate) fn what_is_refused_unread_is_told_as_far_as_it_was_seen() {
     let proxy = Proxy::start(&Setup::new().top("accessLog: {file: ./access.log}"));
     let mut wire = Wire::connect(proxy.outbound());
     wire.send("DELETE /accounts/7?token=secret HTTP/1.1\r\nhost: accounts\r\nhost: other\r\n\r\n");

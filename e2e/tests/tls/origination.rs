@@ -26,12 +26,12 @@ server.on('tlsClientError', () => {});
 server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port));
 ";
 
-struct Server {
+pub(crate) struct Server {
     _running: Running,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
-fn node(authority: &Authority, name: &str, wants: &str, allow: &str) -> Server {
+pub(crate) fn node(authority: &Authority, name: &str, wants: &str, allow: &str) -> Server {
     let mut command = Command::new("node");
     command.arg("-e").arg(NODE).arg("--");
     command
@@ -61,7 +61,7 @@ fn proxy(sets: &[(&str, String)]) -> Proxy {
     Proxy::start(&Setup::new().top(top.trim_end()))
 }
 
-fn ask(proxy: &Proxy, host: &str) -> Message {
+pub(crate) fn ask(proxy: &Proxy, host: &str) -> Message {
     let mut wire = Wire::connect(proxy.outbound());
     wire.send(format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"));
     wire.read_response()
@@ -71,8 +71,7 @@ fn set(address: SocketAddr, protocol: &str, tls: &str) -> String {
     format!("{{endpoints: [\"{address}\"], protocol: {protocol}, tls: {{{tls}}}}}")
 }
 
-#[test]
-fn node_is_spoken_to_over_tls_in_both_protocols_with_and_without_a_certificate() {
+pub(crate) fn node_is_spoken_to_over_tls_in_both_protocols_with_and_without_a_certificate() {
     let authority = Authority::new();
     authority.issue("server", &["accounts.example"], Kind::Server);
     authority.issue("address", &["127.0.0.1"], Kind::Server);
@@ -116,8 +115,7 @@ fn node_is_spoken_to_over_tls_in_both_protocols_with_and_without_a_certificate()
     assert_eq!(ask(&proxy, "without").status(), 502);
 }
 
-#[test]
-fn no_endpoint_is_believed_that_does_not_prove_its_name() {
+pub(crate) fn no_endpoint_is_believed_that_does_not_prove_its_name() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     for issuer in [&authority, &stranger] {
         issuer.issue("good", &["accounts.example"], Kind::Server);
@@ -184,8 +182,7 @@ fn no_endpoint_is_believed_that_does_not_prove_its_name() {
     }
 }
 
-#[test]
-fn a_server_without_h2_is_told_from_a_broken_one() {
+pub(crate) fn a_server_without_h2_is_told_from_a_broken_one() {
     let authority = Authority::new();
     authority.issue("server", &["accounts.example"], Kind::Server);
     let program = "
@@ -221,8 +218,7 @@ server.serve_forever()
     assert!(answer.status() == 502 && error.contains("h2"), "{error}");
 }
 
-#[test]
-fn a_silent_server_costs_the_connect_timeout() {
+pub(crate) fn a_silent_server_costs_the_connect_timeout() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     let address = silent.local_addr().expect("a bound socket has an address");
     let authority = Authority::new();

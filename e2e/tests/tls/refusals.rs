@@ -18,8 +18,7 @@ fn guarded(authority: &Authority, echo: &Echo, mode: &str) -> Proxy {
     Proxy::start(&setup)
 }
 
-#[test]
-fn no_bad_client_certificate_gets_in() {
+pub(crate) fn no_bad_client_certificate_gets_in() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let echo = Echo::start("bank");
     authority.issue("expired", &["a"], Kind::Expired);
@@ -68,8 +67,7 @@ fn no_bad_client_certificate_gets_in() {
     );
 }
 
-#[test]
-fn no_session_is_resumed_across_names_or_without_a_certificate() {
+pub(crate) fn no_session_is_resumed_across_names_or_without_a_certificate() {
     let authority = Authority::new();
     let echo = Echo::start("bank");
     authority.issue("bank", &["bank.example", "other.example"], Kind::Server);
@@ -144,8 +142,7 @@ ask(c, guarded_port, 'bank.example', session)
     }
 }
 
-#[test]
-fn plaintext_is_told_so_and_not_served() {
+pub(crate) fn plaintext_is_told_so_and_not_served() {
     let (authority, echo) = (Authority::new(), Echo::start("bank"));
     let proxy = guarded(&authority, &echo, "require");
     let mut stream = TcpStream::connect(proxy.outbound()).expect("it listens");
@@ -174,8 +171,7 @@ fn plaintext_is_told_so_and_not_served() {
     });
 }
 
-#[test]
-fn garbage_ends_in_a_count() {
+pub(crate) fn garbage_ends_in_a_count() {
     let (authority, echo) = (Authority::new(), Echo::start("bank"));
     let proxy = guarded(&authority, &echo, "optional");
     let hello = [22_u8, 3, 1, 0, 5, 1, 0, 0, 1, 0];

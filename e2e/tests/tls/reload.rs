@@ -36,8 +36,7 @@ fn body(file: &Path) -> String {
     text[..end].trim().replace('\r', "")
 }
 
-#[test]
-fn new_files_are_taken_up_under_load_and_broken_ones_are_not() {
+pub(crate) fn new_files_are_taken_up_under_load_and_broken_ones_are_not() {
     let (authority, echo) = (Authority::new(), Echo::start("bank"));
     authority.issue("bank", &["bank.example"], Kind::Server);
     let setup = Setup::new()
@@ -100,8 +99,7 @@ fn change(authority: &Authority, rename: bool) {
     }
 }
 
-#[test]
-fn the_checker_tells_what_is_wrong_with_files() {
+pub(crate) fn the_checker_tells_what_is_wrong_with_files() {
     let authority = Authority::new();
     authority.issue("good", &["bank.example"], Kind::Server);
     authority.issue("other", &["bank.example"], Kind::Server);

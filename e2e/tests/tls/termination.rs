@@ -20,8 +20,7 @@ fn bank(authority: &Authority, echo: &Echo, more: &str) -> Proxy {
     Proxy::start(&setup)
 }
 
-#[test]
-fn curl_speaks_both_protocols_by_alpn_and_the_service_is_told_of_https() {
+pub(crate) fn curl_speaks_both_protocols_by_alpn_and_the_service_is_told_of_https() {
     let (authority, echo) = (Authority::new(), Echo::start("bank"));
     authority.issue("bank", &["bank.example"], Kind::Server);
     let proxy = bank(&authority, &echo, "");
@@ -53,8 +52,7 @@ fn curl_speaks_both_protocols_by_alpn_and_the_service_is_told_of_https() {
     );
 }
 
-#[test]
-fn the_server_name_chooses_the_certificate() {
+pub(crate) fn the_server_name_chooses_the_certificate() {
     let (authority, echo) = (Authority::new(), Echo::start("bank"));
     authority.issue("one", &["one.example"], Kind::Server);
     authority.issue("wild", &["*.two.example"], Kind::Server);
@@ -98,8 +96,7 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as plain:
     }
 }
 
-#[test]
-fn a_request_for_a_host_that_the_certificate_does_not_cover_is_misdirected() {
+pub(crate) fn a_request_for_a_host_that_the_certificate_does_not_cover_is_misdirected() {
     let (authority, echo) = (Authority::new(), Echo::start("bank"));
     authority.issue("bank", &["bank.example", "also.example"], Kind::Server);
     let proxy = bank(&authority, &echo, "");
@@ -121,8 +118,7 @@ fn a_request_for_a_host_that_the_certificate_does_not_cover_is_misdirected() {
     }
 }
 
-#[test]
-fn callers_with_a_good_certificate_are_served_and_old_versions_are_not() {
+pub(crate) fn callers_with_a_good_certificate_are_served_and_old_versions_are_not() {
     let (authority, echo) = (Authority::new(), Echo::start("bank"));
     authority.issue("bank", &["bank.example"], Kind::Server);
     authority.issue("caller", &["spiffe://mesh/ns/a/sa/b"], Kind::Client);

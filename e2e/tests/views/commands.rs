@@ -8,8 +8,7 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-#[test]
-fn top_once_fits_eighty_columns() {
+pub(crate) fn top_once_fits_eighty_columns() {
     let stage = stage();
     let admin = stage.proxy.admin().to_string();
     for (view, words) in [
@@ -32,8 +31,7 @@ fn top_once_fits_eighty_columns() {
     }
 }
 
-#[test]
-fn nobody_at_the_address_is_told() {
+pub(crate) fn nobody_at_the_address_is_told() {
     for subcommand in ["top", "routes"] {
         let mut command = Command::new(heddle());
         command.args([subcommand, "--admin", "127.0.0.1:1"]);
@@ -47,8 +45,7 @@ fn nobody_at_the_address_is_told() {
     }
 }
 
-#[test]
-fn routes_shows_rules_shares_and_where_they_lead() {
+pub(crate) fn routes_shows_rules_shares_and_where_they_lead() {
     let stage = stage();
     let admin = stage.proxy.admin().to_string();
     let table = |arguments: &[&str]| {
@@ -134,8 +131,7 @@ if status != 0 or termios.tcgetattr(slave) != before:
 print("restored")
 "#;
 
-#[test]
-fn the_live_screen_sorts_resizes_and_restores_the_terminal() {
+pub(crate) fn the_live_screen_sorts_resizes_and_restores_the_terminal() {
     let stage = stage();
     let admin = stage.proxy.admin().to_string();
     for way in ["q", "term"] {

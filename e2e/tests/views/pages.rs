@@ -4,8 +4,7 @@ use crate::support::{ACCOUNTS, FAILED, get, stage};
 use heddle_e2e::proxy::{Proxy, Setup};
 use heddle_e2e::script::eventually;
 
-#[test]
-fn the_dashboard_loads_nothing_from_elsewhere() {
+pub(crate) fn the_dashboard_loads_nothing_from_elsewhere() {
     let proxy = Proxy::start(&Setup::new());
     for (page, kind) in [
         ("/", "text/html"),
@@ -30,8 +29,7 @@ fn the_dashboard_loads_nothing_from_elsewhere() {
     }
 }
 
-#[test]
-fn the_figures_are_those_of_the_requests() {
+pub(crate) fn the_figures_are_those_of_the_requests() {
     let stage = stage();
     eventually("all requests are counted", || {
         stage.service("/svc/ledger")["requests"] == FAILED
@@ -59,8 +57,7 @@ fn the_figures_are_those_of_the_requests() {
     assert_eq!(sent, ACCOUNTS + FAILED);
 }
 
-#[test]
-fn a_proxy_without_traffic_has_figures_too() {
+pub(crate) fn a_proxy_without_traffic_has_figures_too() {
     let proxy = Proxy::start(&Setup::new());
     let stats = proxy.ask_admin("/stats.json").json();
     assert_eq!(stats["services"].as_array().map(Vec::len), Some(0));
@@ -68,8 +65,7 @@ fn a_proxy_without_traffic_has_figures_too() {
     assert!(stats["notReady"].is_null(), "{stats:#}");
 }
 
-#[test]
-fn the_explorer_takes_urls_and_names() {
+pub(crate) fn the_explorer_takes_urls_and_names() {
     let stage = stage();
     let ask = |target: &str| stage.proxy.ask_admin(target).json();
     let by_url = ask("/explain?url=http://accounts/x&header=x-stage:v2&format=json");
@@ -89,8 +85,7 @@ fn the_explorer_takes_urls_and_names() {
     assert!(bad.text().contains("is not a path"), "{}", bad.text());
 }
 
-#[test]
-fn a_name_that_nobody_vouched_for_reads_nothing() {
+pub(crate) fn a_name_that_nobody_vouched_for_reads_nothing() {
     let proxy = Proxy::start(&Setup::new());
     for page in ["/", "/stats.json", "/config", "/metrics", "/drain"] {
         let answer = get(proxy.admin(), "rebound.example:9990", page);

@@ -207,12 +207,28 @@ impl Call {
             Some(turn) => turn,
             None => {
                 let metrics = &self.exchange.listener.metrics;
-                Box::pin(admission.turn(deadline, metrics)).await?
+                let turn = Box::pin(admission.turn(deadline, metrics)).await?;
+                self.look_again()?;
+                turn
             }
         };
         if let Some(flight) = &mut self.flight {
             flight.turn = turn;
         }
+        Ok(())
+    }
+
+    /// After a wait, which a new configuration may have ended: goes on by the one that is running now.
+    fn look_again(&mut self) -> Result<(), Error> {
+        let exchange = &mut self.exchange;
+        exchange.conn.worker.refresh();
+        let running = exchange.conn.worker.running.borrow().clone();
+        if running.generation == exchange.running.generation {
+            return Ok(());
+        }
+        exchange.running = running;
+        exchange.listener = exchange.conn.listener.running.borrow().clone();
+        self.entry = exchange.identify(&mut self.parts)?;
         Ok(())
     }
 

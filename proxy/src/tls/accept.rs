@@ -3,9 +3,10 @@
 use super::material::{self, Loaded};
 use super::names::{Names, PeerIdentity};
 use super::{protocols, provider, reason, versions};
-use crate::access::Told;
+use crate::access::{self, Told};
 use crate::http::refused_bytes;
 use crate::metrics::ListenerMetrics;
+use crate::router::Conn;
 use heddle_core::config::{ClientAuth, ListenerTls};
 use heddle_core::detect::Detected;
 use heddle_core::guard::Refusal;
@@ -16,10 +17,11 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -132,28 +134,28 @@ pub(crate) async fn shake(
     stream: TcpStream,
     termination: &Arc<Termination>,
     metrics: &ListenerMetrics,
-) -> Result<(TlsStream<TcpStream>, Secured), Option<Told>> {
+) -> Result<(TlsStream<TcpStream>, Secured), NotShaken> {
     let _under_way = match UnderWay::begin(termination) {
         Ok(under_way) => under_way,
         Err(()) => {
             metrics.tls_failures.inc("too-many-handshakes");
-            return Err(None);
+            return Err(NotShaken::Silently);
         }
     };
     let done = timeout(HANDSHAKE_TIMEOUT, within(stream, termination)).await;
     let stream = match done {
         Ok(Ok(stream)) => stream,
-        Ok(Err(word)) => {
+        Ok(Err(Broken::Plaintext(stream))) => {
+            metrics.tls_failures.inc(WANTS_TLS.reason);
+            return Err(NotShaken::Plaintext(stream));
+        }
+        Ok(Err(Broken::By(word))) => {
             metrics.tls_failures.inc(word);
-            let answered = word == WANTS_TLS.reason;
-            return Err(answered.then(|| {
-                let (_, bytes) = refused_bytes(WANTS_TLS);
-                Told::answered(WANTS_TLS, bytes)
-            }));
+            return Err(NotShaken::Silently);
         }
         Err(_) => {
             metrics.tls_failures.inc("timeout");
-            return Err(None);
+            return Err(NotShaken::Silently);
         }
     };
     metrics.tls_handshakes.inc();
@@ -164,25 +166,37 @@ pub(crate) async fn shake(
     Ok((stream, secured))
 }
 
+/// Why a connection goes no further than its handshake.
+#[derive(Debug)]
+pub(crate) enum NotShaken {
+    /// The caller speaks plaintext, and can be told so.
+    Plaintext(TcpStream),
+    /// There is no way to tell it anything.
+    Silently,
+}
+
+/// Why a handshake ended.
+enum Broken {
+    Plaintext(TcpStream),
+    By(&'static str),
+}
+
 async fn within(
-    mut stream: TcpStream,
+    stream: TcpStream,
     termination: &Termination,
-) -> Result<TlsStream<TcpStream>, &'static str> {
+) -> Result<TlsStream<TcpStream>, Broken> {
     let mut first = [0; 1];
     match stream.peek(&mut first).await {
-        Ok(0) | Err(_) => return Err("closed"),
+        Ok(0) | Err(_) => return Err(Broken::By("closed")),
         // A method: no TLS record begins with a letter.
-        Ok(_) if first[0].is_ascii_alphabetic() => {
-            say_wants_tls(&mut stream).await;
-            return Err(WANTS_TLS.reason);
-        }
+        Ok(_) if first[0].is_ascii_alphabetic() => return Err(Broken::Plaintext(stream)),
         Ok(_) => {}
     }
     let acceptor = TlsAcceptor::from(termination.config.clone());
     let accepted = acceptor.accept(stream).into_fallible().await;
     accepted.map_err(|(error, _)| {
         tracing::debug!(why = reason::sentence(&error), "TLS handshake failed");
-        reason::word(&error)
+        Broken::By(reason::word(&error))
     })
 }
 
@@ -192,20 +206,29 @@ const WANTS_TLS: Refusal = Refusal {
     text: "this port speaks TLS, and the request came without: write https://",
 };
 
-/// What callers get that speak plaintext here. Nothing of their request is read, let alone served.
-async fn say_wants_tls(stream: &mut TcpStream) {
-    let (answer, _) = refused_bytes(WANTS_TLS);
-    // The caller may be gone; there is nobody else to tell.
-    stream.write_all(&answer).await.ok();
-    stream.shutdown().await.ok();
+/// Answers a caller that speaks plaintext here. Nothing of its request is read, let alone served.
+pub(crate) async fn say_wants_tls(conn: &Conn, mut stream: TcpStream) {
+    let (answer, bytes) = refused_bytes(WANTS_TLS);
+    access::tell_on(conn, Told::answered(WANTS_TLS, bytes));
+    let said = timeout(HANDSHAKE_TIMEOUT, async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await?;
+        take_off(&mut stream).await
+    });
+    // The caller may be gone, or not listen; there is nobody else to tell.
+    said.await.ok();
+}
+
+/// Reads what was sent, within a bound.
+async fn take_off(stream: &mut TcpStream) -> io::Result<()> {
     // What it sent is taken off the socket, or closing would reset the connection before it reads the answer.
     let mut rest = [0; 4096];
     for _ in 0..MAX_PLAINTEXT_READS {
-        match tokio::io::AsyncReadExt::read(stream, &mut rest).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
+        if stream.read(&mut rest).await? == 0 {
+            break;
         }
     }
+    Ok(())
 }
 
 /// How much of a plaintext request is read and thrown away: 64 KiB, as much as a head may have.

@@ -4,7 +4,7 @@
 
 use super::defaults;
 use crate::config::{Listener, Mode, ProxyConfig};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub struct Beside {
     pub service: Option<(String, u16)>,
     /// Where requests for it are accepted, if no listener of the file does.
     pub inbound: Option<SocketAddr>,
+    /// Whether it listens on `::1` and not on 127.0.0.1.
+    pub on_ipv6: bool,
     /// Where the admin server listens, without a file.
     pub admin: Option<SocketAddr>,
     /// Where the program's own calls are accepted, without a file.
@@ -24,6 +26,12 @@ pub struct Beside {
 }
 
 impl Beside {
+    /// Whether it adds the listener in front of the program.
+    pub fn adds_inbound(&self, config: &ProxyConfig) -> bool {
+        let service = self.service.as_ref();
+        service.is_some_and(|(_, port)| inbound_of(config, *port).is_none())
+    }
+
     /// The configuration with the additions.
     pub fn add_to(&self, mut config: ProxyConfig) -> ProxyConfig {
         config.admin = self.admin.unwrap_or(config.admin);
@@ -51,12 +59,21 @@ impl Beside {
                 },
                 listen,
                 mode: Mode::Inbound {
-                    forward_to: defaults::loopback(*port),
+                    forward_to: loopback(*port, self.on_ipv6),
                 },
                 ..defaults::outbound(&config.namespace, false)
             }));
         }
         config
+    }
+}
+
+/// This host's own address, of either kind.
+pub fn loopback(port: u16, ipv6: bool) -> SocketAddr {
+    if ipv6 {
+        SocketAddr::from((Ipv6Addr::LOCALHOST, port))
+    } else {
+        defaults::loopback(port)
     }
 }
 
@@ -123,6 +140,21 @@ mod tests {
             (inbound.name.as_str(), inbound.listen.port()),
             ("accounts", 4143)
         );
+    }
+
+    #[test]
+    fn a_program_on_ipv6_is_met_there() {
+        let config = load(None, &One("")).config.unwrap();
+        let found = Beside {
+            on_ipv6: true,
+            ..beside()
+        };
+        assert!(found.adds_inbound(&config));
+        let with = found.add_to(config);
+        let forward_to = "[::1]:9001".parse().unwrap();
+        let inbound = inbound_of(&with, 9001).unwrap();
+        assert_eq!(inbound.mode, Mode::Inbound { forward_to });
+        assert!(!found.adds_inbound(&with));
     }
 
     #[test]
