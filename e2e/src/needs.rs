@@ -3,7 +3,7 @@
 //! `e2e/setup/install.sh` installs all of it. What is missing is a named skip on a developer's
 //! machine and a failure where `CI=true`.
 
-use crate::binary::repository;
+use crate::binary::{self, repository};
 use crate::process;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,6 +52,12 @@ pub enum Need {
     Nginx,
     /// Chromium, which draws the dashboard.
     Chromium,
+    /// The reference bank's program, and the embedded broker that its demo starts.
+    Bank,
+    /// The toolchain of Go, for services that are built on the spot.
+    GoCompiler,
+    /// Java's compiler, likewise.
+    Javac,
     /// h2spec, in our program of suites in Go.
     H2spec,
     /// The interop cases of grpc-go, in the same program.
@@ -110,6 +116,9 @@ impl Need {
             Self::SystemdAnalyze => "systemd-analyze".into(),
             Self::SystemdSocketActivate => "systemd-socket-activate".into(),
             Self::Faketime => "faketime".into(),
+            Self::Bank => bank(),
+            Self::GoCompiler => "go".into(),
+            Self::Javac => "javac".into(),
             Self::Go | Self::GrpcGo => state.join("bin/clients-go"),
             Self::H2spec | Self::GrpcInterop => state.join("bin/suites-go"),
             Self::Kosoku | Self::Sslyze => state.join("suites/bin/python"),
@@ -135,6 +144,8 @@ impl Need {
             }
             Self::Faketime => (&["--version"], 2),
             Self::Perl => (&["-e", "print $^V"], 0),
+            Self::Bank | Self::Javac => (&["--version"], 1),
+            Self::GoCompiler => (&["version"], 2),
             Self::Node | Self::Node24 => (&["--version"], 0),
             Self::Grpcio => (&["-c", "import grpc; print(grpc.__version__)"], 0),
             Self::OpentelemetryProto => (
@@ -172,6 +183,12 @@ impl Need {
             Self::Slowhttptest => (&["-h"], 12),
             Self::Promtool => (&["--version"], 2),
         };
+        if self == Self::Bank && !broker().is_file() {
+            return Err(format!(
+                "the bank's broker ({}) is not here: scripts/step.sh build makes it",
+                broker().display()
+            ));
+        }
         let mut command = self.command();
         command.args(arguments).current_dir(clients("node"));
         let text = ask(&mut command).ok_or_else(|| self.missing())?;
@@ -215,6 +232,22 @@ pub fn require(needs: &[Need]) -> bool {
     );
     eprintln!("skipped: {missing}");
     false
+}
+
+/// What `scripts/step.sh build` has made of the bank: `HEDDLE_BANK_BIN`, else where cargo puts it.
+fn bank() -> PathBuf {
+    match std::env::var_os("HEDDLE_BANK_BIN") {
+        Some(given) => given.into(),
+        None => binary::heddle().with_file_name("heddle-bank"),
+    }
+}
+
+/// The embedded broker, named as the demo wants it, or beside the bank.
+fn broker() -> PathBuf {
+    match std::env::var_os("HEDDLE_BANK_BROKER") {
+        Some(given) => given.into(),
+        None => bank().with_file_name("heddle-bank-broker"),
+    }
 }
 
 /// What a program says of itself; some print it to standard error and exit with 1.

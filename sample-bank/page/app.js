@@ -2,7 +2,7 @@
 
 import { ask, follow, setToken } from "./api.js";
 import { face } from "./face.js";
-import { Feed, drawSpending } from "./feed.js";
+import { Feed, drawSpending, short } from "./feed.js";
 import { money, minor } from "./money.js";
 
 const SESSION = "heddle-bank-session"; // of this tab only
@@ -14,6 +14,7 @@ let chosen = null; // id of the shown account
 let card = null;
 let feed = null;
 let stop = () => {};
+let friends = []; // accounts that money may be sent to, of the demo's link
 let tapped = null; // { time } of a payment whose event has not come yet
 
 function element(name, kind, ...children) {
@@ -63,7 +64,7 @@ async function show(id) {
   chosen = id;
   drawAccounts();
   feed = new Feed(id, at("feed"), at("empty"), at("served"));
-  at("known").replaceChildren(...accounts.filter((each) => each.id !== id).map((each) => element("option", "", each.id)));
+  at("known").replaceChildren(...friends.map((friend) => new Option(friend, friend)));
   const account = accounts.find((each) => each.id === id);
   card = null;
   at("wallet").hidden = true;
@@ -86,10 +87,11 @@ function drawAccounts() {
   at("accounts").replaceChildren(...accounts.map((account) => {
     const held = account.balance - account.available;
     const button = element("button", "account",
-      element("span", "", account.id),
+      element("span", "", `${account.currency} account ${short(account.id)}`),
       element("b", "", money(account.available, account.currency)),
       element("span", "", held > 0 ? `${money(held, account.currency)} reserved` : "available"));
     button.setAttribute("aria-pressed", String(account.id === chosen));
+    button.title = account.id;
     button.addEventListener("click", () => show(account.id).catch(complain));
     return button;
   }));
@@ -106,7 +108,8 @@ async function showCard(account) {
 
 function drawCard() {
   at("card").classList.toggle("frozen", card.frozen);
-  at("card-number").textContent = card.id;
+  at("card-number").textContent = `•••• •••• ${card.id.slice(-4)}`;
+  at("card-number").title = card.id;
   at("card-name").textContent = me.name || me.id;
   at("card-limit").textContent = card.frozen ? "frozen" : `up to ${money(card.limit.amount ?? card.limit, accountOf(card).currency)}`;
   at("freeze").textContent = card.frozen ? "Unfreeze card" : "Freeze card";
@@ -245,6 +248,8 @@ async function start() {
     const form = at("enter");
     form.customer.value = given.get("customer");
     form.secret.value = given.get("secret") ?? "";
+    friends = given.getAll("friend");
+    at("transfer").to.value = friends[0] ?? "";
     history.replaceState(null, "", location.pathname);
     await enter(form.customer.value, form.secret.value);
   } else if (kept) {

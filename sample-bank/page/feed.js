@@ -65,7 +65,7 @@ export class Feed {
     const incoming = item.amount > 0 && item.type === "posting";
     const name = item.headline ?? merchant?.name ?? item.descriptor ?? item.reference ?? item.kind;
     const picture = merchant?.emoji ?? (item.kind === "opening" ? "🌱" : incoming ? "📥" : "📤");
-    const facts = [merchant?.category, merchant?.place, merchant ? null : item.counterparty, clock(item.time)];
+    const facts = [merchant?.category, merchant?.place, merchant || !item.counterparty ? null : short(item.counterparty), clock(item.time)];
     row.append(
       face(picture, name || "Transfer"),
       part("span", "what", part("b", "", name || "Transfer"), part("small", "", facts.filter(Boolean).join(" · "))),
@@ -105,6 +105,9 @@ function part(name, kind, ...children) {
   made.append(...children);
   return made;
 }
+
+/** The end of an id, which is what tells ids apart. */
+export const short = (id) => (id.length > 14 ? `…${id.slice(-6)}` : id);
 
 function clock(time) {
   const when = new Date(time);

@@ -133,7 +133,10 @@ impl Load {
                 "{state} has no customers.json: start `heddle-bank demo --state {state}` first"
             ))
         })?;
-        let gateway = options.gateway.unwrap_or(description.gateway);
+        let gateway = options
+            .gateway
+            .clone()
+            .unwrap_or_else(|| description.gateway.clone());
         // Marks of different runs differ, so that the audit can tell them apart.
         let run = ids::fresh("").split_off(18);
         let file = options
@@ -141,7 +144,7 @@ impl Load {
             .unwrap_or_else(|| options.state.join(format!("journal-{run}.jsonl")));
         let journal = Journal::create(&file)?;
         let sender = Arc::new(Sender::sign_in(gateway, people.clone()).await?);
-        let proxies = Proxies::of(&description.admin).await;
+        let proxies = Proxies::of(&description).await;
         let (stop, stopped) = watch::channel(false);
         let acknowledged = Arc::new(AtomicU64::new(0));
         let shift = Shift {

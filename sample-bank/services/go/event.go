@@ -28,7 +28,7 @@ type event struct {
 	Account    string          `json:"account"`
 	Customer   string          `json:"customer"`
 	Sequence   int64           `json:"sequence"`
-	Amount     int64           `json:"amount"`
+	Amount     *int64          `json:"amount"`
 	Currency   string          `json:"currency"`
 	Merchant   json.RawMessage `json:"merchant"`
 	Descriptor string          `json:"descriptor"`
@@ -66,7 +66,7 @@ func parseEvent(body []byte) (*event, error) {
 		return nil, malformed("'customer' must be an identifier of %s.", idForm)
 	case parsed.Sequence < 1 || parsed.Sequence >= 1_000_000_000_000:
 		return nil, malformed("'sequence' must be a whole number from 1 to 999999999999.")
-	case parsed.all["amount"] == nil || parsed.Amount < -amountLimit || parsed.Amount > amountLimit:
+	case parsed.Amount == nil || *parsed.Amount < -amountLimit || *parsed.Amount > amountLimit:
 		return nil, malformed("'amount' must be a whole number within 10^15.")
 	case !currencies[parsed.Currency]:
 		return nil, malformed("'currency' must be one of CHF, EUR, GBP, JPY, USD.")

@@ -205,6 +205,12 @@ func (t *totals) of(m merchants, merchant string) (map[string]any, error) {
 	for key, value := range seen.last {
 		found[key] = value
 	}
+	for _, known := range m.catalogue {
+		// What version 1 has written has no place.
+		if known.ID == merchant {
+			found["place"] = known.Place
+		}
+	}
 	found["id"], found["version"], found["payments"], found["total"] = merchant, m.version, seen.payments, copied(seen.total)
 	return found, nil
 }

@@ -113,7 +113,7 @@ impl Stage {
             )
             .await?;
         self.infrastructure.push(proxy);
-        self.write_description()?;
+        self.write_description(in_front)?;
         let bank = std::env::current_exe().map_err(|e| Failure::new(format!("where am I: {e}")))?;
         let key = self.token_key()?;
         for place in places {
@@ -366,13 +366,17 @@ impl Stage {
     }
 
     /// Where everything is, for `load`, `audit` and people.
-    fn write_description(&self) -> Result<(), Failure> {
+    fn write_description(&self, in_front: &[Place]) -> Result<(), Failure> {
         let file = self.state.join("bank.json");
         let text = json!({
             "gateway": format!("http://127.0.0.1:{}", self.doors.public),
             "proxy": format!("http://127.0.0.1:{}", self.doors.outbound),
             "admin": format!("http://127.0.0.1:{}", self.doors.admin),
             "kafka": self.kafka,
+            "replicas": in_front
+                .iter()
+                .map(|place| (place.port.to_string(), place.role.service))
+                .collect::<std::collections::BTreeMap<_, _>>(),
         });
         fs::write(&file, format!("{text:#}\n"))
             .map_err(|e| Failure::new(format!("cannot write {}: {e}", file.display())))

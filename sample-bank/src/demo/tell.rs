@@ -4,6 +4,9 @@ use super::Topology;
 use super::stage::Stage;
 use crate::load::people::People;
 
+/// Accounts of others that the page suggests for transfers.
+const FRIENDS: usize = 2;
+
 /// Prints it.
 pub(super) fn addresses(stage: &Stage, people: &People) {
     let doors = stage.doors;
@@ -12,7 +15,19 @@ pub(super) fn addresses(stage: &Stage, people: &People) {
     let page = format!("http://127.0.0.1:{}/", doors.public);
     let link = guest.map_or_else(
         || page.clone(),
-        |guest| format!("{page}#customer={}&secret={}", guest.id, guest.secret),
+        |guest| {
+            let friends = people
+                .customers
+                .iter()
+                .skip(1)
+                .take(FRIENDS)
+                .map(|friend| &friend.accounts[0].id);
+            let friends: String = friends.map(|friend| format!("&friend={friend}")).collect();
+            format!(
+                "{page}#customer={}&secret={}{friends}",
+                guest.id, guest.secret
+            )
+        },
     );
     let (all, proxy) = stage.memory();
     let proxies = match stage.topology {

@@ -3,6 +3,7 @@
 use crate::Failure;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -77,6 +78,9 @@ pub struct Description {
     pub admin: String,
     /// Bootstrap list.
     pub kafka: String,
+    /// Whose replica listens on a port; empty where replicas have proxies of their own.
+    #[serde(default)]
+    pub replicas: BTreeMap<String, String>,
 }
 
 impl Description {

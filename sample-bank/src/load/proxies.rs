@@ -3,6 +3,7 @@
 //! A call passes it twice: on the listener where names are called, and on the one in front of the replica. The time of a
 //! call less the time that the replica took for its answer is what the two passes cost.
 
+use super::people::Description;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 pub(super) struct Proxies {
     http: reqwest::Client,
     url: String,
+    /// Whose replica listens on a port.
+    replicas: BTreeMap<String, String>,
     before: Sums,
 }
 
@@ -43,14 +46,15 @@ pub(super) struct Cost {
 
 impl Proxies {
     /// Reads the figures now.
-    pub(super) async fn of(admin: &str) -> Self {
+    pub(super) async fn of(bank: &Description) -> Self {
         let mut proxies = Self {
             http: reqwest::Client::builder()
                 .no_proxy()
                 .timeout(Duration::from_secs(5))
                 .build()
                 .unwrap_or_default(),
-            url: format!("{admin}/metrics"),
+            url: format!("{}/metrics", bank.admin),
+            replicas: bank.replicas.clone(),
             before: Sums::default(),
         };
         proxies.before = proxies.read().await;
@@ -68,11 +72,11 @@ impl Proxies {
             Ok(answer) => answer.text().await.unwrap_or_default(),
             Err(_) => String::new(),
         };
-        parse(&text)
+        parse(&text, &self.replicas)
     }
 }
 
-fn parse(text: &str) -> Sums {
+fn parse(text: &str, replicas: &BTreeMap<String, String>) -> Sums {
     let mut sums = Sums::default();
     for line in text.lines() {
         let Some((series, value)) = line.rsplit_once(' ') else {
@@ -94,11 +98,12 @@ fn parse(text: &str) -> Sums {
                 .trim_start_matches("/svc/");
             sums.called.entry(service.to_owned()).or_default()
         } else if is("heddle_attempt_duration_seconds_") {
-            // Of a listener in front of a replica: `ledger-v1-1` answered for ledger.
-            let Some(service) = label("replica_set").and_then(service_of) else {
+            // By the listener in front of a replica, which knows it by its address: `/$/inet/127.0.0.1/21000`.
+            let port = label("replica_set").and_then(|set| set.rsplit('/').next());
+            let Some(service) = port.and_then(|port| replicas.get(port)) else {
                 continue;
             };
-            sums.answered.entry(service.to_owned()).or_default()
+            sums.answered.entry(service.clone()).or_default()
         } else {
             continue;
         };
@@ -109,14 +114,6 @@ fn parse(text: &str) -> Sums {
         }
     }
     sums
-}
-
-/// `feed` of `feed-v1-2`; nothing of others.
-fn service_of(set: &str) -> Option<&str> {
-    let (front, number) = set.rsplit_once('-')?;
-    number.parse::<u32>().ok()?;
-    let (service, version) = front.rsplit('/').next()?.rsplit_once('-')?;
-    version.starts_with('v').then_some(service)
 }
 
 fn cost(before: &Sums, after: &Sums) -> Vec<Cost> {
@@ -151,4 +148,41 @@ fn cost(before: &Sums, after: &Sums) -> Vec<Cost> {
         })
     });
     costs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_cost_what_a_call_took_longer_than_its_answer() {
+        let replicas = BTreeMap::from([("21000".to_owned(), "ledger".to_owned())]);
+        let text = |called: f64, answered: f64, count: u64| {
+            format!(
+                "heddle_request_duration_seconds_sum{{listener=\"outbound\",service=\"/svc/ledger\"}} {called}\n\
+                 heddle_request_duration_seconds_count{{listener=\"outbound\",service=\"/svc/ledger\"}} {count}\n\
+                 heddle_request_duration_seconds_sum{{listener=\"ledger-v1-1\",service=\"/svc/ledger-v1-1\"}} 9\n\
+                 heddle_attempt_duration_seconds_sum{{replica_set=\"/$/inet/127.0.0.1/21000\"}} {answered}\n\
+                 heddle_attempt_duration_seconds_count{{replica_set=\"/$/inet/127.0.0.1/21000\"}} {count}\n\
+                 heddle_attempt_duration_seconds_sum{{replica_set=\"/#/static/ledger-v1\"}} 9\n"
+            )
+        };
+        let (before, after) = (
+            parse(&text(1.0, 0.5, 10), &replicas),
+            parse(&text(3.0, 1.5, 20), &replicas),
+        );
+        let costs = cost(&before, &after);
+        assert_eq!(costs.len(), 1);
+        let Cost {
+            service,
+            calls,
+            proxies,
+            share,
+        } = &costs[0];
+        assert_eq!(
+            (service.as_str(), *calls, proxies.as_millis()),
+            ("ledger", 10, 100)
+        );
+        assert!((share - 0.5).abs() < 1e-9);
+    }
 }
