@@ -2,6 +2,7 @@
 //
 //	suites-go version h2spec|grpc
 //	suites-go h2spec ADDRESS plain|tls
+//	suites-go h2spec-client ADDRESS
 //	suites-go interop-serve
 //	suites-go interop ADDRESS CASE
 //	suites-go interop-cases
@@ -15,6 +16,7 @@ import (
 
 const usage = `usage: suites-go version h2spec|grpc
        suites-go h2spec ADDRESS plain|tls
+       suites-go h2spec-client ADDRESS
        suites-go interop-serve
        suites-go interop ADDRESS CASE
        suites-go interop-cases`
@@ -27,6 +29,8 @@ func main() {
 		err = version(arguments[1])
 	case is(arguments, "h2spec", 2):
 		err = specCases(arguments[1], arguments[2] == "tls")
+	case is(arguments, "h2spec-client", 1):
+		err = clientCases(arguments[1])
 	case is(arguments, "interop-serve", 0):
 		err = interopServe()
 	case is(arguments, "interop", 2):

@@ -221,3 +221,35 @@ fn grpc_callers_get_grpc_answers() {
 fn post(host: &str, lines: &str) -> String {
     crate::support::post(host, "/s/m", lines)
 }
+
+#[test]
+fn the_life_of_a_tunnel_is_no_latency() {
+    const LIFE: Duration = Duration::from_secs(2);
+    let server = Scripted::start(|mut guest| {
+        if guest.request_head().is_some() {
+            guest.wire.send(
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n",
+            );
+            let (said, _) = guest.wire.read_to_end();
+            guest.wire.send(said);
+        }
+    });
+    let proxy = in_front_of(server.address(), "");
+    let mut wire = Wire::connect(proxy.outbound());
+    wire.send(get("a", "/", "connection: upgrade\r\nupgrade: echo\r\n"));
+    assert_eq!(wire.read_head().status(), 101);
+    wire.send("both ways");
+    std::thread::sleep(LIFE);
+    wire.finish();
+    let (echo, _) = wire.read_to_end();
+    assert_eq!(echo, b"both ways");
+    eventually("the tunnel is over", || {
+        endpoint(&proxy, server.address())["inFlight"] == 0
+    });
+    let seen = endpoint(&proxy, server.address());
+    let latency = seen["ewmaMs"].as_f64().expect("a latency was observed");
+    assert!(latency < LIFE.as_secs_f64() * 500.0, "{seen}");
+    assert_eq!(seen["failures"], 0, "{seen}");
+    let succeeded = metric(&proxy, "heddle_attempts_total", &["outcome=\"success\""]);
+    assert_eq!(succeeded, 1.0, "a tunnel is an attempt that went well");
+}

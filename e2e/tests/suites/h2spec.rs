@@ -1,4 +1,4 @@
-//! h2spec, all of its cases, strict ones too: what a server must make of each frame.
+//! h2spec, all of its cases, strict ones too: what a server, and what a client, must make of each frame.
 
 use crate::Suite;
 use crate::place::{in_front_of, without_proxy};
@@ -7,20 +7,24 @@ use crate::table::only_exceptions;
 use heddle_e2e::echo::Echo;
 use heddle_e2e::needs::Need;
 use heddle_e2e::process::succeed;
+use heddle_e2e::proxy::{Proxy, Setup};
 use heddle_e2e::wire::Wire;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Some twenty times what it takes when every case passes; each that fails takes five seconds.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// The cases of the pinned version.
+/// The pinned version's cases for servers.
 const CASES: usize = 146;
+
+/// Its cases for clients.
+const CLIENT_CASES: usize = 57;
 
 const CLEARTEXT: &str = "h2spec_cleartext";
 const TLS: &str = "h2spec_tls";
+const CLIENT: &str = "h2spec_client";
 
 pub(crate) const SUITES: &[Suite] = &[
     Suite {
@@ -33,13 +37,22 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::H2spec],
         run: tls,
     },
+    Suite {
+        name: CLIENT,
+        needs: &[Need::H2spec],
+        run: client,
+    },
 ];
 
 /// A listener that tells the protocol by the first bytes, in front of a server that speaks HTTP/1.1.
 fn cleartext() {
     let echo = Echo::start("h2spec");
     let proxy = in_front_of(echo.address(), "http1", "");
-    judge(CLEARTEXT, proxy.outbound(), "plain");
+    judge(
+        CLEARTEXT,
+        CASES,
+        &["h2spec", &proxy.outbound().to_string(), "plain"],
+    );
     // The suite breaks the protocol in every way; the next caller is none the worse for it.
     let mut wire = Wire::connect(proxy.outbound());
     wire.send("GET /after HTTP/1.1\r\nhost: after\r\n\r\n");
@@ -53,12 +66,26 @@ fn tls() {
     let echo = Echo::start("h2spec");
     let certificate = Certificate::new();
     let proxy = in_front_of(echo.address(), "http2", &certificate.listener());
-    judge(TLS, proxy.outbound(), "tls");
+    judge(
+        TLS,
+        CASES,
+        &["h2spec", &proxy.outbound().to_string(), "tls"],
+    );
 }
 
-fn judge(suite: &str, address: SocketAddr, how: &str) {
+/// The proxy as the client of a server that breaks the protocol: each case is an address of its own, which
+/// the host of the request names.
+fn client() {
+    let dtab = "dtab: /svc => /$/io.buoyant.hostportPfx/to ; /to => /$/inet ;";
+    let proxy = Proxy::start(&Setup::default().listener("outbound", dtab));
+    let address = proxy.outbound().to_string();
+    judge(CLIENT, CLIENT_CASES, &["h2spec-client", &address]);
+    assert!(!proxy.log().contains(" WARN "), "it shall not fill the log");
+}
+
+fn judge(suite: &str, cases: usize, arguments: &[&str]) {
     let mut command = Need::H2spec.command();
-    without_proxy(&mut command).args(["h2spec", &address.to_string(), how]);
+    without_proxy(&mut command).args(arguments);
     let said = succeed(&mut command, LIMIT);
     let line = said
         .lines()
@@ -66,12 +93,12 @@ fn judge(suite: &str, address: SocketAddr, how: &str) {
         .unwrap_or_else(|| panic!("h2spec gave no outcomes: {said}"));
     let outcomes: Vec<Value> =
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    assert_eq!(outcomes.len(), CASES, "cases of h2spec");
+    assert_eq!(outcomes.len(), cases, "cases of h2spec");
     let by_id: BTreeMap<&str, &Value> = outcomes
         .iter()
         .filter_map(|outcome| Some((outcome["id"].as_str()?, outcome)))
         .collect();
-    assert_eq!(by_id.len(), CASES, "each case has an id of its own");
+    assert_eq!(by_id.len(), cases, "each case has an id of its own");
     let failed: BTreeSet<String> = by_id
         .iter()
         .filter(|(_, outcome)| outcome["result"] != "passed")

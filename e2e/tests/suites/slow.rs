@@ -22,6 +22,9 @@ const PROBE: Duration = Duration::from_secs(5);
 /// How long it may take to end beyond `SECONDS`.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What it says when all its connections were closed from the other side.
+const ENDED: &str = "No open connections left";
+
 pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "slowhttptest_headers",
@@ -51,19 +54,17 @@ pub(crate) const SUITES: &[Suite] = &[
 /// An attack whose connections the proxy's time-outs must have ended before it ends by itself.
 fn closed_in_time(kind: &[&str]) {
     let (last, status) = attack(kind, "");
-    assert_eq!(
-        status, "No open connections left",
-        "the time-outs did not end them: {last:?}"
-    );
+    assert_eq!(status, ENDED, "the time-outs did not end them: {last:?}");
 }
 
-/// An attack that goes on as long as it may, with nearly all of its connections.
+/// An attack that the proxy may let go on, with nearly all of its connections, or end early.
 fn endured(kind: &[&str], query: &str) {
     let (last, status) = attack(kind, query);
-    assert!(
-        last.all() >= f64::from(CONNECTIONS) * 0.9,
-        "{status}: {last:?}"
-    );
+    match status.as_str() {
+        ENDED => {}
+        "Hit test time limit" => assert!(last.all() >= f64::from(CONNECTIONS) * 0.9, "{last:?}"),
+        _ => panic!("{status}: {last:?}"),
+    }
 }
 
 /// One line of the suite's report.

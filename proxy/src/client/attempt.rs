@@ -85,6 +85,8 @@ pub(crate) struct Charge {
     caller: Option<Rc<Conn>>,
     /// How long it waited for a new connection; 0: it found one.
     connecting: Cell<Nanos>,
+    /// When it was answered by a connection that lives on, whose life says nothing of latency; 0: it was not.
+    handed_over: Cell<Nanos>,
     reported: bool,
 }
 
@@ -110,6 +112,7 @@ impl Charge {
             patience: attempt_timeout.unwrap_or(CANCEL_IS_FAILURE),
             caller,
             connecting: Cell::new(0),
+            handed_over: Cell::new(0),
             reported: false,
         }
     }
@@ -134,6 +137,11 @@ impl Charge {
         self.connecting.get()
     }
 
+    /// It was answered with a connection for both sides: this is what it took, however long they keep it.
+    pub(crate) fn hand_over(&self) {
+        self.handed_over.set(clock::now());
+    }
+
     fn connected(&self, from: Nanos) {
         self.connecting
             .set(clock::now().saturating_sub(from).max(1));
@@ -155,7 +163,10 @@ impl Charge {
         let accrual = &self.client.policy.accrual;
         set.metrics.in_flight.dec();
         set.requests.fetch_sub(1, Relaxed);
-        let mut ended = now;
+        let mut ended = match self.handed_over.get() {
+            0 => now,
+            at => at,
+        };
         let failed = match verdict {
             Verdict::Success => false,
             Verdict::Failure => true,

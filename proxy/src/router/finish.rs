@@ -80,6 +80,7 @@ pub(super) fn finish(
         if let Some(trail) = &trail {
             trail.answered(101);
         }
+        charge.hand_over();
         tokio::task::spawn_local(async move {
             let (verdict, bytes) = tunnel(&conn, upstream, downstream, websocket).await;
             if let Some(trail) = trail {
