@@ -32,3 +32,9 @@ build_heddle() {
     cargo build --locked --profile quick -p heddle --bin heddle
     export HEDDLE_BIN="$TARGET/quick/heddle"
 }
+
+# Builds the embedded broker of the bank, a workspace of its own, and names it in HEDDLE_BANK_BROKER.
+build_broker() {
+    cargo build --locked --manifest-path sample-bank/broker/Cargo.toml --target-dir "$TARGET/broker"
+    export HEDDLE_BANK_BROKER="$TARGET/broker/debug/heddle-bank-broker"
+}

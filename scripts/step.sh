@@ -26,12 +26,18 @@ deny() {
 
 case ${1:?which step?} in
 setup) scripts/setup.sh test ;;
-fmt) cargo fmt --all -- --check --color never ;;
+fmt)
+    cargo fmt --all -- --check --color never
+    cargo fmt --manifest-path sample-bank/broker/Cargo.toml -- --check --color never
+    ;;
 shell) git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck --external-sources ;;
 clippy) cargo clippy --locked --workspace --all-targets -- -D warnings ;;
 doc) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps ;;
 deny) deny ;;
-build) build_heddle ;;
+build)
+    build_heddle
+    build_broker
+    ;;
 unit) cargo test --locked --no-fail-fast --workspace --exclude heddle-e2e --lib --bins --tests ;;
 doctest) cargo test --locked --no-fail-fast --doc -p heddle-core ;;
 conformance) vectors ;;

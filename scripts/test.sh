@@ -82,6 +82,7 @@ for step in "${steps[@]}"; do
 done
 
 export HEDDLE_BIN="$TARGET/quick/heddle"
+export HEDDLE_BANK_BROKER="$TARGET/broker/debug/heddle-bank-broker"
 export RUST_BACKTRACE="${RUST_BACKTRACE:-1}"
 say "heddle: building into $TARGET"
 for step in "${steps[@]}"; do run "$step"; done

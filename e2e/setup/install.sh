@@ -2,7 +2,7 @@
 # Installs the foreign clients and servers of the whole-system tests, by ordinary package managers.
 #
 #   e2e/setup/install.sh            everything
-#   e2e/setup/install.sh python     one part: apt, python, node, go, suites or bank
+#   e2e/setup/install.sh python     one part: apt, python, node, go, suites, bank or kafka
 #
 # Safe to run again: a part whose inputs did not change is left alone. Everything but the apt
 # packages lands in .heddle/ and in e2e/clients/node/node_modules, both ignored by git.
@@ -48,7 +48,7 @@ as_root() {
 install_apt() {
   local -A wanted=([curl]=curl [wrk]=wrk [h2load]=nghttp2-client [nghttp]=nghttp2-client [nc]=netcat-openbsd
     [chromium]=chromium [javac]=default-jdk-headless [node]=nodejs [npm]=npm [python3]=python3 [nginx]=nginx-light
-    [slowhttptest]=slowhttptest [systemd-analyze]=systemd [faketime]=faketime [perl]=perl [ruby]=ruby)
+    [slowhttptest]=slowhttptest [systemd-analyze]=systemd [faketime]=faketime [mvn]=maven [perl]=perl [ruby]=ruby)
   local missing=() tool
   for tool in "${!wanted[@]}"; do
     PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("${wanted[$tool]}")
@@ -174,16 +174,29 @@ install_bank() {
   take etcd etcd-server
 }
 
+# Apache Kafka: its jars come from Maven's cache, or from Maven Central once.
+install_kafka() {
+  local folder=$root/sample-bank/kafka
+  if stamped kafka "$folder/pom.xml" && [[ -d $folder/target/lib ]]; then
+    say "kafka: the jars are up to date"
+    return
+  fi
+  say "kafka: copying the jars that sample-bank/kafka/pom.xml names"
+  rm -rf "$folder/target"
+  mvn --batch-mode --no-transfer-progress --quiet -f "$folder/pom.xml" package
+  stamp kafka "$folder/pom.xml"
+}
+
 parts=("$@")
 if ((${#parts[@]} == 0)); then
-  parts=(apt python node go suites bank)
+  parts=(apt python node go suites bank kafka)
 fi
 failed=()
 for part in "${parts[@]}"; do
   case $part in
-    apt | python | node | go | suites | bank) ;;
+    apt | python | node | go | suites | bank | kafka) ;;
     *)
-      say "there is no part '$part': use apt, python, node, go, suites or bank"
+      say "there is no part '$part': use apt, python, node, go, suites, bank or kafka"
       exit 2
       ;;
   esac

@@ -161,7 +161,7 @@ fn peer(url: &str) -> &str {
 }
 
 /// The innermost reason: the outer ones only say that a request failed.
-fn cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(inner) = error.source() {
         error = inner;

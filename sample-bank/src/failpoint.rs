@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Every fail point of the Rust services, with the boundary it stands at.
-pub const POINTS: [(&str, &str); 11] = [
+pub const POINTS: [(&str, &str); 17] = [
     ("ledger.received", "a request was read, nothing was written"),
     ("ledger.written", "written, not yet committed"),
     ("ledger.committed", "committed, not yet answered"),
@@ -27,6 +27,24 @@ pub const POINTS: [(&str, &str); 11] = [
     ("cards.held", "the ledger has the hold, not yet answered"),
     ("cards.captured", "the ledger has captured, not yet noticed"),
     ("lock.granted", "a lock is granted, not yet answered"),
+    ("queue.received", "events are read, nothing was published"),
+    ("queue.published", "published, not yet answered"),
+    (
+        "queue.delivered",
+        "an event had its effect, its offset is not committed",
+    ),
+    (
+        "queue.kept",
+        "an event is in the dead letters, its offset is not committed",
+    ),
+    (
+        "queue.redelivered",
+        "a dead letter had its effect, it is not struck off",
+    ),
+    (
+        "queue.committed",
+        "offsets were handed to the broker, perhaps not yet stored",
+    ),
     ("gateway.answered", "the answer is here, not yet passed on"),
 ];
 

@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod brokers;
 pub mod call;
 pub mod cards;
 pub mod clock;
