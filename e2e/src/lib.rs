@@ -6,6 +6,7 @@
 //! * [`echo`] is a server that reports what arrived and obeys what the query asks for,
 //! * [`script`] plays servers that misbehave, byte by byte,
 //! * [`wire`] reads and writes HTTP/1 without a library in between,
+//! * [`frames`] writes HTTP/2 without one,
 //! * [`streams`] is an HTTP/2 server and client stream by stream,
 //! * [`websocket`] is a WebSocket echo server,
 //! * [`conformance`] runs the vectors of the naming language and its neighbours,
@@ -17,6 +18,7 @@
 pub mod binary;
 pub mod conformance;
 pub mod echo;
+pub mod frames;
 pub mod needs;
 pub mod process;
 pub mod proxy;

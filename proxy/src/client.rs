@@ -4,9 +4,10 @@ mod attempt;
 mod connection;
 mod http2;
 mod pool;
+mod watched;
 
 pub(crate) use attempt::{Attempted, Charge, Failure, Lease, Limit, Outgoing, Verdict, attempt};
-pub(crate) use connection::{ConnectError, OpenGuard, Wire, connect};
+pub(crate) use connection::{ConnectError, OpenGuard, Wire, connect, malformed};
 pub(crate) use http2::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 
 use crate::clock;

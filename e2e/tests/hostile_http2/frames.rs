@@ -1,63 +1,15 @@
 //! HTTP/2 as bytes, without a library that would refuse to send what is wrong.
 
 use heddle_e2e::echo::Echo;
+pub(crate) use heddle_e2e::frames::*;
 use heddle_e2e::proxy::{Proxy, Setup};
 use heddle_e2e::wire::Wire;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const PRIORITY: u8 = 2;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
-
 /// How long an attack may go on before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One frame.
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a small payload");
-    let mut bytes = length.to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
-/// A header block of literals without Huffman coding and without indexing (RFC 7541 section 6.2.2).
-pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, value) in fields {
-        bytes.push(0);
-        text(&mut bytes, name.as_bytes());
-        text(&mut bytes, value.as_bytes());
-    }
-    bytes
-}
-
-fn text(bytes: &mut Vec<u8>, text: &[u8]) {
-    if text.len() < 127 {
-        bytes.push(u8::try_from(text.len()).expect("less than 127"));
-    } else {
-        bytes.push(127);
-        let mut rest = text.len() - 127;
-        while rest >= 128 {
-            bytes.push(u8::try_from(rest % 128 + 128).expect("less than 256"));
-            rest /= 128;
-        }
-        bytes.push(u8::try_from(rest).expect("less than 128"));
-    }
-    bytes.extend(text);
-}
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The pseudo fields of an ordinary GET.
 pub(crate) fn get() -> Vec<u8> {
@@ -70,12 +22,28 @@ pub(crate) fn get() -> Vec<u8> {
 }
 
 /// What came back on a connection until it was closed, or until what was waited for.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Seen {
     /// Kind, stream and payload of each frame.
     pub(crate) frames: Vec<(u8, u32, Vec<u8>)>,
+    /// Streams that were answered to their end.
+    ended: Vec<u32>,
     /// The connection was closed.
     pub(crate) closed: bool,
+}
+
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kinds = self.frames.iter();
+        let kinds: Vec<_> = kinds
+            .map(|(kind, stream, payload)| (kind, stream, payload.len()))
+            .collect();
+        f.debug_struct("Seen")
+            .field("frames", &kinds)
+            .field("goaway", &self.goaway())
+            .field("closed", &self.closed)
+            .finish()
+    }
 }
 
 impl Seen {
@@ -86,7 +54,37 @@ impl Seen {
         Some(u32::from_be_bytes(code))
     }
 
-    fn ended(&self, stream: u32) -> bool {
+    /// How many streams were reset.
+    pub(crate) fn resets(&self) -> usize {
+        self.frames
+            .iter()
+            .filter(|frame| frame.0 == RST_STREAM)
+            .count()
+    }
+
+    /// Whether a stream is answered.
+    pub(crate) fn has_headers(&self, stream: u32) -> bool {
+        self.frames
+            .iter()
+            .any(|frame| frame.0 == HEADERS && frame.1 == stream)
+    }
+
+    /// Whether a stream is answered to its end.
+    pub(crate) fn has_ended(&self, stream: u32) -> bool {
+        self.ended.contains(&stream)
+    }
+
+    /// The body of a stream's answer.
+    pub(crate) fn body(&self, stream: u32) -> String {
+        let data = self
+            .frames
+            .iter()
+            .filter(|frame| frame.0 == DATA && frame.1 == stream);
+        let bytes: Vec<u8> = data.flat_map(|frame| frame.2.clone()).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn is_over(&self, stream: u32) -> bool {
         self.frames.iter().any(|frame| {
             (matches!(frame.0, HEADERS | RST_STREAM) && frame.1 == stream) || frame.0 == GOAWAY
         })
@@ -99,21 +97,50 @@ impl Seen {
             .any(|frame| frame.0 == RST_STREAM && frame.1 == stream)
     }
 
-    /// The status of a stream's answer, of those that HPACK's static table has, and 400 and more as literals.
+    /// The status of the first answer of a connection, if this stream has it: one of HPACK's static table, or a
+    /// literal of three digits.
     pub(crate) fn status(&self, stream: u32) -> Option<u16> {
         let frame = self
             .frames
             .iter()
             .find(|frame| frame.0 == HEADERS && frame.1 == stream)?;
-        match *frame.2.first()? {
-            0x88 => Some(200),
-            0x89 => Some(204),
-            0x8c => Some(400),
-            0x8d => Some(404),
-            0x8e => Some(500),
+        // An encoder may begin by saying how large its table is (RFC 7541 section 4.2).
+        let update = frame
+            .2
+            .iter()
+            .take_while(|byte| **byte & 0xe0 == 0x20)
+            .count();
+        match frame.2[update..] {
+            [0x88, ..] => Some(200),
+            [0x89, ..] => Some(204),
+            [0x8c, ..] => Some(400),
+            [0x8d, ..] => Some(404),
+            [0x8e, ..] => Some(500),
+            [0x08 | 0x48, 3, a, b, c, ..] => std::str::from_utf8(&[a, b, c]).ok()?.parse().ok(),
+            [0x08 | 0x48, 0x82 | 0x83, ref coded @ ..] => digits(coded),
             _ => Some(0),
         }
     }
+}
+
+/// Three digits in Huffman's code.
+fn digits(coded: &[u8]) -> Option<u16> {
+    let mut bits = coded
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |bit| u16::from(byte >> bit & 1)));
+    let mut number = 0;
+    for _ in 0..3 {
+        let mut code = 0;
+        for _ in 0..5 {
+            code = code << 1 | bits.next()?;
+        }
+        // 0 to 2 have five bits, 3 to 9 have six and begin with 011001.
+        if code > 2 {
+            code = (code << 1 | bits.next()?) - 0b01_1001 + 3;
+        }
+        number = number * 10 + code;
+    }
+    Some(number)
 }
 
 /// A client's end of a connection.
@@ -126,6 +153,13 @@ pub(crate) struct Attacker {
 impl Attacker {
     /// Connects, and says the preface and its settings.
     pub(crate) fn connect(proxy: &Proxy) -> Self {
+        let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        hello.extend(frame(SETTINGS, 0, 0, &[]));
+        Self::after(proxy, &hello)
+    }
+
+    /// Connects, and says this.
+    pub(crate) fn after(proxy: &Proxy, hello: &[u8]) -> Self {
         let stream = TcpStream::connect(proxy.outbound()).expect("the proxy listens");
         stream
             .set_nodelay(true)
@@ -135,9 +169,7 @@ impl Attacker {
             unread: Vec::new(),
             seen: Seen::default(),
         };
-        let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        hello.extend(frame(SETTINGS, 0, 0, &[]));
-        assert!(attacker.send(&hello), "a new connection takes a preface");
+        assert!(attacker.send(hello), "a new connection takes a preface");
         attacker
     }
 
@@ -162,6 +194,11 @@ impl Attacker {
             }
         }
         !self.seen.closed && self.seen.goaway().is_none()
+    }
+
+    /// Lets the proxy read what was sent, so that what comes next is another read; nothing tells when it has.
+    pub(crate) fn pause(&self) {
+        std::thread::sleep(Duration::from_millis(20));
     }
 
     /// Sends a flood of so many pieces until it is cut off, and returns how many went out.
@@ -199,6 +236,9 @@ impl Attacker {
             }
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
             let kind = head[3];
+            if matches!(kind, HEADERS | DATA) && head[4] & END_STREAM != 0 {
+                self.seen.ended.push(stream);
+            }
             let payload = self.unread[9..9 + length].to_vec();
             self.unread.drain(..9 + length);
             self.seen.frames.push((kind, stream, payload));
@@ -221,9 +261,27 @@ impl Attacker {
         &self.seen
     }
 
+    /// Reads what comes within a time.
+    pub(crate) fn read_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        self.stream
+            .set_nonblocking(false)
+            .expect("a socket takes its options");
+        while !self.seen.closed {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.stream
+                .set_read_timeout(Some(left))
+                .expect("the time is not zero");
+            self.read_some();
+        }
+    }
+
     /// Reads until a stream is answered or reset, or the connection is ended.
     pub(crate) fn answer(&mut self, stream: u32) -> &Seen {
-        self.read_until(|seen| seen.ended(stream))
+        self.read_until(|seen| seen.is_over(stream))
     }
 
     /// Reads until the proxy closes.
@@ -244,8 +302,13 @@ const GROWTH: usize = 24 * 1024 * 1024;
 
 impl Place {
     pub(crate) fn new() -> Self {
+        Self::with(Setup::new())
+    }
+
+    /// With a proxy set up so.
+    pub(crate) fn with(setup: Setup) -> Self {
         let echo = Echo::start("echo");
-        let proxy = Proxy::start(&Setup::new().replicas("echo", &[echo.address()]));
+        let proxy = Proxy::start(&setup.replicas("echo", &[echo.address()]));
         let place = Self {
             before: 0,
             echo,
@@ -271,14 +334,22 @@ impl Place {
         assert_eq!(wire.read_response().head.status(), 200);
     }
 
-    /// What was refused, as the metrics count it.
+    /// Whether anything was refused for this reason, as the metrics count it.
     pub(crate) fn refused(&self, reason: &str) -> bool {
+        self.refusals(&format!("reason=\"{reason}\"")) > 0
+    }
+
+    /// How much was refused for whatever reason.
+    pub(crate) fn all_refusals(&self) -> u64 {
+        self.refusals("")
+    }
+
+    fn refusals(&self, containing: &str) -> u64 {
         let metrics = self.proxy.ask_admin("/metrics");
-        let text = String::from_utf8_lossy(&metrics.body).into_owned();
-        text.lines().any(|line| {
-            line.starts_with("heddle_refused_total")
-                && line.contains(&format!("reason=\"{reason}\""))
-                && !line.ends_with(" 0")
-        })
+        String::from_utf8_lossy(&metrics.body)
+            .lines()
+            .filter(|line| line.starts_with("heddle_refused_total{") && line.contains(containing))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
     }
 }

@@ -3,6 +3,7 @@
 //! Pure, on bytes. A guard sees what a caller sends before any parser does, and knows where a message begins
 //! and ends; what could be understood in two ways is refused as a whole (RFC 9112 section 11.2 on smuggling).
 
+pub mod answer;
 mod glimpse;
 pub mod http1;
 pub mod http2;

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where a reason stands in the code: after this text, or at the quote that ends it, the first literal.
-const FORMS: [&str; 9] = [
+const FORMS: [&str; 10] = [
+    " refusal(",
     "Refusal::bad(",
     "Refusal::with(",
     "Told::unanswered(",

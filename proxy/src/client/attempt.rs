@@ -10,6 +10,7 @@ use crate::clock;
 use crate::http::{Incoming, OutBody, for_http1, for_http2};
 use crate::router::Conn;
 use heddle_core::Nanos;
+use heddle_core::guard::answer;
 use heddle_core::retry::Outcome;
 use http::HeaderValue;
 use http::request::Parts;
@@ -278,6 +279,7 @@ pub(crate) async fn attempt(
 ) -> Result<Attempted, Failure> {
     let charge = Charge::new(client.clone(), endpoint, limit.attempt, caller, request.now);
     let origin = request.body.origin();
+    let asked = request.upgrade.is_some();
     if client.shared.requests.load(Relaxed) > client.policy.pool.max_requests {
         client.shared.metrics.refused.inc("requests");
         charge.report(Verdict::Nothing);
@@ -308,6 +310,9 @@ pub(crate) async fn attempt(
     };
     match sent {
         Ok((response, lease)) => {
+            if let Err(fault) = check(&response, asked) {
+                return Err(faulty(charge, fault));
+            }
             let elapsed = clock::now().saturating_sub(charge.started);
             client.shared.metrics.duration.observe_nanos(elapsed);
             Ok(Attempted {
@@ -351,6 +356,29 @@ async fn within<T>(limit: Duration, mut exchange: Pin<&mut impl Future<Output = 
 const LATE: Duration = Duration::from_millis(50);
 /// Long enough for the connections' tasks to read what is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Whether an answer has one meaning.
+fn check(response: &Answer, asked: bool) -> Result<(), answer::Fault> {
+    let fields = response.headers().iter();
+    let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    answer::check(response.status().as_u16(), asked, fields)
+}
+
+/// An answer that goes to nobody; its connection ends with it.
+fn faulty(charge: Charge, fault: answer::Fault) -> Failure {
+    let address = charge.endpoint.shared.address;
+    let metrics = &charge.client.shared.metrics;
+    metrics.malformed.inc(fault.reason);
+    metrics.reset.inc();
+    charge.report(Verdict::Failure);
+    Failure {
+        protocol: true,
+        ..Failure::new(
+            Outcome::Reset { reused: false },
+            format!("{address}: {fault}"),
+        )
+    }
+}
 
 /// How long an attempt may take up to its response's head, and by whose will.
 #[derive(Debug, Clone, Copy, Default)]
@@ -452,6 +480,9 @@ fn failed(charge: Charge, failure: SendFailure) -> Failure {
             metrics.reset.inc();
             charge.report(verdict);
             let protocol = matches!(error, SendError::Protocol(_));
+            if let SendError::Protocol(cause) = &error {
+                metrics.malformed.inc(cause.malformed().unwrap_or("syntax"));
+            }
             let reason = format!("{address}: {}", error.cause());
             Failure {
                 protocol,
@@ -485,6 +516,7 @@ async fn send_http1(
         };
         let reused = connection.reused;
         let request = Request::from_parts(std::mem::replace(head, nothing()), body);
+        connection.asked.tell();
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 endpoint.note_stay(response.status(), response.headers());

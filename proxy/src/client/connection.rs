@@ -1,13 +1,14 @@
 //! One upstream connection: how it is made, and how a request over it can fail.
 
+use super::watched::{Asked, Watched};
 use crate::clock;
 use crate::http::{Incoming, OutBody};
-use crate::io::Io;
 use crate::resources::{Lack, Lent, lack_of};
 use crate::shared::{EndpointShared, SetShared};
 use crate::tls::Upstream;
 use heddle_core::Nanos;
 use heddle_core::config::Pool;
+use heddle_core::guard::answer::{Fault, HEAD_MAX};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -152,6 +153,8 @@ pub(crate) async fn connect(
 #[derive(Debug)]
 pub(crate) struct Http1 {
     pub(crate) sender: http1::SendRequest<OutBody>,
+    /// To be told of each request.
+    pub(crate) asked: Asked,
     pub(crate) born: Nanos,
     /// Whether it has carried a request before.
     pub(crate) reused: bool,
@@ -170,12 +173,16 @@ pub(crate) async fn connect_http1(
     let (wire, tls) = connect(set, endpoint.address, pool, Upstream::Http1).await?;
     open.opened();
     set.metrics.connect_duration.observe(started.elapsed());
+    let asked = Asked::default();
     let sender = match wire {
-        Wire::Plain(stream) => start_http1(stream, open).await,
-        Wire::Secured(stream) => Box::pin(start_http1(stream, open)).await,
+        Wire::Plain(stream) => start_http1(Watched::new(stream, asked.clone()), open).await,
+        Wire::Secured(stream) => {
+            Box::pin(start_http1(Watched::new(stream, asked.clone()), open)).await
+        }
     };
     Ok(Http1 {
         sender: sender?,
+        asked,
         born: clock::now(),
         reused: false,
         tls,
@@ -183,7 +190,7 @@ pub(crate) async fn connect_http1(
 }
 
 async fn start_http1<S>(
-    stream: S,
+    stream: Watched<S>,
     open: OpenGuard,
 ) -> Result<http1::SendRequest<OutBody>, ConnectError>
 where
@@ -191,20 +198,31 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_headers(MAX_RESPONSE_HEADERS)
-        .max_buf_size(MAX_RESPONSE_HEAD)
-        .handshake(TokioIo::new(Io::upstream(stream)))
+        .max_header_size(HEAD_MAX)
+        .max_buf_size(READ_AHEAD)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| ConnectError::Handshake(Cause::Http1(error)))?;
     tokio::task::spawn_local(async move {
-        // The error reaches the request that was on it, if there was one.
-        connection.with_upgrades().await.ok();
+        // The error reaches the request that was on it, if there was one. Without one, bytes came that nobody had
+        // asked for: the beginning of an answer, as it may be, to whoever comes next.
+        if let Err(error) = connection.with_upgrades().await
+            && error.to_string() == UNEXPECTED
+        {
+            open.set.metrics.malformed.inc("unasked");
+            let endpoint = open.endpoint.address;
+            tracing::debug!(%endpoint, "connection ended: bytes behind the end of an answer");
+        }
         drop(open);
     });
     Ok(sender)
 }
 
-/// Bytes of a response's head, and of its body read ahead of a caller that is slow; twice what HTTP/2 may have.
-const MAX_RESPONSE_HEAD: usize = 128 * 1024;
+/// Bytes of a response's body read ahead of a caller that is slow; twice what a head may have.
+const READ_AHEAD: usize = 128 * 1024;
+/// What hyper calls bytes that come while no request is under way; it has no other way to tell.
+const UNEXPECTED: &str = "received unexpected message from connection";
+
 /// Header fields of a response; as many as a request may have twice over, since servers add their own.
 const MAX_RESPONSE_HEADERS: usize = 256;
 
@@ -217,8 +235,50 @@ pub(crate) enum SendError {
     Refused(Cause),
     /// It closed or reset before a response.
     Reset(Cause),
-    /// It spoke something that is not HTTP.
+    /// It spoke something that is not HTTP, or has two meanings.
     Protocol(Cause),
+}
+
+/// What is wrong with what an upstream sent, as a metric label; `None`: it broke off, or went away.
+pub(crate) fn malformed(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if let Some(h2) = cause::<h2::Error>(error) {
+        let ours = h2.is_library() && h2.reason() != Some(h2::Reason::NO_ERROR);
+        return ours.then_some("h2");
+    }
+    let http1 = cause::<hyper::Error>(error)?;
+    if http1.is_parse_too_large() {
+        return Some("size");
+    }
+    if http1.is_parse_status() || http1.is_parse_version_h2() {
+        return Some("status-line");
+    }
+    if http1.is_parse() {
+        return Some("syntax");
+    }
+    let io = cause::<io::Error>(http1)?;
+    if let Some(fault) = io.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
+        return Some(fault.reason);
+    }
+    // So hyper calls chunks that are broken.
+    matches!(
+        io.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    )
+    .then_some("chunk")
+}
+
+/// The first of an error and its causes that is an `E`.
+fn cause<'e, E: std::error::Error + 'static>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> Option<&'e E> {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        source = error.source();
+    }
+    None
 }
 
 impl SendError {
@@ -226,7 +286,7 @@ impl SendError {
     pub(crate) fn http1(error: hyper::Error, unsent: bool) -> Self {
         if unsent {
             Self::Unused(Cause::Http1(error))
-        } else if error.is_parse() {
+        } else if malformed(&error).is_some() {
             Self::Protocol(Cause::Http1(error))
         } else {
             Self::Reset(Cause::Http1(error))
@@ -238,6 +298,9 @@ impl SendError {
         let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM) || error.is_go_away();
         if refused && error.is_remote() {
             return Self::Refused(Cause::Http2(error));
+        }
+        if malformed(&error).is_some() {
+            return Self::Protocol(Cause::Http2(error));
         }
         Self::Reset(Cause::Http2(error))
     }
@@ -264,6 +327,14 @@ impl Cause {
     /// Whether the peer is about to close the connection.
     pub(crate) fn is_go_away(&self) -> bool {
         matches!(self, Self::Http2(error) if error.is_go_away())
+    }
+
+    /// What is wrong with what the peer sent, if anything is.
+    pub(crate) fn malformed(&self) -> Option<&'static str> {
+        match self {
+            Self::Http1(error) => malformed(error),
+            Self::Http2(error) => malformed(error),
+        }
     }
 }
 

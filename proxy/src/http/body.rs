@@ -367,8 +367,8 @@ impl Body for OutBody {
 pub(crate) enum Finished {
     /// Read to its end; the gRPC status of its trailers, if it had one.
     Complete(Option<u32>),
-    /// The upstream broke off.
-    Broken,
+    /// The upstream broke off, or what it sent is not HTTP: what is wrong, as a metric label.
+    Broken(Option<&'static str>),
     /// The time for it was over.
     TimedOut,
     /// The caller went away while the upstream's next piece was waited for.
@@ -481,7 +481,7 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                this.finish(Finished::Broken);
+                this.finish(Finished::Broken(crate::client::malformed(&*error)));
                 Poll::Ready(Some(Err(error)))
             }
             Some(Ok(frame)) => match frame.into_trailers() {

@@ -9,7 +9,7 @@ use crate::metrics::ListenerMetrics;
 use heddle_core::Nanos;
 use heddle_core::guard::Refusal;
 use heddle_core::guard::http2::{
-    Accountant, Breach, ENHANCE_YOUR_CALM, STALLED, Stalled, goaway, reset,
+    Accountant, Breach, ENHANCE_YOUR_CALM, STALLED, Scheme, Stalled, goaway, reset,
 };
 use std::io;
 use std::pin::Pin;
@@ -41,6 +41,9 @@ pub(crate) struct Streams {
     shut_since: AtomicU64,
     /// Windows that are shut since then or longer are to be looked for; 0: none.
     look_for: AtomicU64,
+    /// A request without an authority had the scheme `https`, or another one that is not `http`.
+    https: AtomicBool,
+    odd_scheme: AtomicBool,
 }
 
 /// The error code with which the parser is told that a stream is over: CANCEL (RFC 9113 section 7).
@@ -94,6 +97,25 @@ impl Streams {
             self.block_since.store(0, Relaxed);
         } else if self.block_since.load(Relaxed) == 0 {
             self.block_since.store(now.max(1), Relaxed);
+        }
+    }
+
+    /// The worst scheme of the requests that had no authority.
+    pub(crate) fn hidden_scheme(&self) -> Scheme {
+        if self.odd_scheme.load(Relaxed) {
+            Scheme::Other
+        } else if self.https.load(Relaxed) {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    }
+
+    fn hides(&self, scheme: Scheme) {
+        match scheme {
+            Scheme::Http => {}
+            Scheme::Https => self.https.store(true, Relaxed),
+            Scheme::Other => self.odd_scheme.store(true, Relaxed),
         }
     }
 
@@ -184,7 +206,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     }
 
     fn sent(&mut self, bytes: &[u8]) {
-        if let Err(breach) = self.accountant.sent(bytes, self.state.now()) {
+        let refused = &self.metrics.refused;
+        let now = self.state.now();
+        let sent = self
+            .accountant
+            .sent(bytes, now, |reason| refused.inc(reason));
+        if let Err(breach) = sent {
             self.breach(breach);
         }
         self.note_shut();
@@ -309,9 +336,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
                 buf.advance(count);
             }
             let now: Nanos = clock::now();
-            match this.accountant.received(&buf.filled()[before..], now) {
+            match this
+                .accountant
+                .received(&mut buf.filled_mut()[before..], now)
+            {
                 Ok(()) => {
                     this.note_shut();
+                    this.state.streams.hides(this.accountant.hidden_scheme());
                     let unfinished = this.accountant.in_block();
                     this.state.streams.block(unfinished, now);
                     return Poll::Ready(Ok(()));

@@ -76,7 +76,8 @@ async fn room(stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
     .await
 }
 
-/// What a peer is told when its stream ends for this reason: what the other side's peer said, if it did.
+/// What a peer is told when its stream ends for this reason: what the other side's peer said, if it did, but for what
+/// would blame this one for what the other has done.
 pub(crate) fn reason_of(error: &(dyn std::error::Error + 'static)) -> Reason {
     let mut source = Some(error);
     while let Some(error) = source {
@@ -84,7 +85,14 @@ pub(crate) fn reason_of(error: &(dyn std::error::Error + 'static)) -> Reason {
             .downcast_ref::<h2::Error>()
             .and_then(h2::Error::reason)
         {
-            return reason;
+            return match reason {
+                Reason::PROTOCOL_ERROR
+                | Reason::FLOW_CONTROL_ERROR
+                | Reason::STREAM_CLOSED
+                | Reason::FRAME_SIZE_ERROR
+                | Reason::COMPRESSION_ERROR => Reason::INTERNAL_ERROR,
+                other => other,
+            };
         }
         source = error.source();
     }

@@ -48,6 +48,8 @@ pub struct SetMetrics {
     pub pending: Gauge,
     /// Attempts refused by a cap, by its name (`connections`, `requests`, `pending`).
     pub refused: Reasons,
+    /// Answers that were refused, and bytes that no request had asked for, by what was wrong.
+    pub malformed: Reasons,
     /// Time to make a connection, TLS included.
     pub connect_duration: Latency,
     /// TLS handshakes with endpoints that failed, by reason.
@@ -84,6 +86,7 @@ pub(super) struct SetFamilies {
     refused: Family<Counter>,
     connect_duration: Family<Latency>,
     tls_failures: Family<Counter>,
+    malformed: Family<Counter>,
     updated: Family<Gauge>,
 }
 
@@ -135,6 +138,11 @@ impl SetFamilies {
             "TLS handshakes with endpoints that failed.",
             &["replica_set", "reason"],
         );
+        let malformed = counter(
+            "heddle_upstream_malformed_total",
+            "Answers of endpoints that were refused.",
+            &["replica_set", "reason"],
+        );
         let mut latency = |name, help| families.family(name, help, LABELS, 1);
         let duration = latency(
             "heddle_attempt_duration_seconds",
@@ -158,6 +166,7 @@ impl SetFamilies {
             refused,
             connect_duration,
             tls_failures,
+            malformed,
             in_flight: gauge("heddle_attempts_in_flight", "Attempts in flight now."),
             ejected: gauge("heddle_endpoints_ejected", "Endpoints that are out now."),
             endpoints: gauge("heddle_endpoints", "Endpoints now."),
@@ -203,6 +212,7 @@ impl SetFamilies {
             refused: Reasons::new(&self.refused, &[id]),
             connect_duration: self.connect_duration.get(&[id]),
             tls_failures: Reasons::new(&self.tls_failures, &[id]),
+            malformed: Reasons::new(&self.malformed, &[id]),
             updated: self.updated.get(&[id]),
         }
     }
@@ -225,6 +235,7 @@ impl SetFamilies {
             &self.reused,
             &self.refused,
             &self.tls_failures,
+            &self.malformed,
         ];
         counters.iter().for_each(|family| family.forget(&[id]));
         let gauges = [

@@ -156,14 +156,17 @@ pub(super) fn finish(
         }
         let verdict = match how {
             Finished::Complete(_) => verdict_of(outcome),
-            Finished::Broken => Verdict::Failure,
+            Finished::Broken(_) => Verdict::Failure,
             Finished::TimedOut => Verdict::Failure,
             Finished::Cancelled => Verdict::Cancelled,
             // It is not the endpoint that was waited for.
             Finished::Unread => Verdict::Nothing,
         };
         match (how, verdict) {
-            (Finished::Broken, _) => metrics.reset.inc(),
+            (Finished::Broken(why), _) => {
+                metrics.reset.inc();
+                why.inspect(|why| metrics.malformed.inc(why));
+            }
             (Finished::TimedOut, _) => metrics.timeout.inc(),
             (_, Verdict::Success) => metrics.success.inc(),
             (_, Verdict::Failure) => metrics.failure.inc(),
@@ -191,7 +194,7 @@ pub(super) fn finish(
 fn end_of(how: Finished) -> End {
     match how {
         Finished::Complete(_) => End::Complete,
-        Finished::Broken => End::Upstream,
+        Finished::Broken(_) => End::Upstream,
         Finished::TimedOut => End::Proxy,
         Finished::Cancelled | Finished::Unread => End::Caller,
     }

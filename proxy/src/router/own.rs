@@ -11,11 +11,13 @@ use crate::shared::RunningListener;
 use crate::worker::Worker;
 use heddle_core::answer::Kind;
 use heddle_core::config::{Route, Rule};
-use heddle_core::guard::http2::{Head, check_request};
+use heddle_core::guard::Refusal;
+use heddle_core::guard::http2::{self as guard, Head, check_request};
 use heddle_core::headers as decide;
 use heddle_core::identify::RequestView;
-use http::header::{EXPECT, HeaderValue, LOCATION, VIA};
+use http::header::{HeaderValue, LOCATION, VIA};
 use http::request::Parts;
+use http::uri::Scheme;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
@@ -36,29 +38,58 @@ pub(super) fn check(conn: &Conn, parts: &Parts, header_count: usize) -> Result<(
             .map(HeaderValue::as_bytes)
             .collect();
         if decide::list_length(&hops) >= MAX_HOPS {
-            return Err(Error::new(
-                Kind::Refused(400),
-                "the request has passed too many proxies: names that lead back to the proxy make a loop",
-            )
-            .of_class("loop"));
+            return Err(Error::refused(TOO_MANY_HOPS));
         }
     }
     if parts.version == Version::HTTP_2 {
         check_http2(parts, header_count)?;
-        // A proxy that ends TLS in front of this one says so, if it is one that we trust.
-        let encrypted = conn.secured.is_some() || conn.hop.is_trusted();
-        if parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS) && !encrypted {
-            return Err(Error::new(
-                Kind::Refused(400),
-                ":scheme is https, but the connection is not encrypted and the caller is none that this listener trusts",
-            )
-            .of_class("target"));
-        }
+        check_scheme(conn, parts)?;
     }
     Ok(())
 }
 
-/// Refuses what another protocol's parser would understand in another way, and unknown expectations.
+/// Refuses a scheme that the connection does not have. Without an authority the parser has dropped it; then it is
+/// enough that one request of the connection had a wrong one.
+fn check_scheme(conn: &Conn, parts: &Parts) -> Result<(), Error> {
+    // A proxy that ends TLS in front of this one says so, if it is one that we trust.
+    let encrypted = conn.secured.is_some() || conn.hop.is_trusted();
+    let scheme = match parts.uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => guard::Scheme::Https,
+        Some(_) => guard::Scheme::Http,
+        None => conn.state.streams.hidden_scheme(),
+    };
+    match scheme {
+        guard::Scheme::Https if !encrypted => Err(Error::refused(NOT_ENCRYPTED)),
+        guard::Scheme::Other => Err(Error::refused(ODD_SCHEME)),
+        _ => Ok(()),
+    }
+}
+
+const TOO_MANY_HOPS: Refusal = Refusal {
+    status: 400,
+    reason: "loop",
+    text: "the request has passed too many proxies: names that lead back to the proxy make a loop",
+};
+
+const NOT_ENCRYPTED: Refusal = Refusal {
+    status: 400,
+    reason: "target",
+    text: ":scheme is https, but the connection is not encrypted and the caller is none that this listener trusts",
+};
+
+const ODD_SCHEME: Refusal = Refusal {
+    status: 400,
+    reason: "target",
+    text: ":scheme is neither http nor https",
+};
+
+const MISDIRECTED: Refusal = Refusal {
+    status: 421,
+    reason: "misdirected",
+    text: "the connection was made to another name, and its certificate does not cover this host",
+};
+
+/// Refuses what another protocol's parser would understand in another way.
 fn check_http2(parts: &Parts, header_count: usize) -> Result<(), Error> {
     let head = Head {
         method: parts.method.as_str(),
@@ -71,16 +102,7 @@ fn check_http2(parts: &Parts, header_count: usize) -> Result<(), Error> {
     };
     let fields = parts.headers.iter();
     let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
-    check_request(&head, fields, header_count).map_err(Error::refused)?;
-    let expectation = parts.headers.get(EXPECT).map(HeaderValue::as_bytes);
-    if expectation.is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Error::new(
-            Kind::Refused(417),
-            "the only expectation understood is 100-continue",
-        )
-        .of_class("expectation"));
-    }
-    Ok(())
+    check_request(&head, fields, header_count).map_err(Error::refused)
 }
 
 /// Refuses a request for a host that the connection's certificate is not for. A forward proxy's targets are
@@ -89,18 +111,14 @@ pub(super) fn misdirected(conn: &Conn, parts: &Parts) -> Result<(), Error> {
     let Some(secured) = &conn.secured else {
         return Ok(());
     };
-    let forward = parts.method == http::Method::CONNECT
-        || parts.uri.scheme() == Some(&http::uri::Scheme::HTTP);
+    let forward =
+        parts.method == http::Method::CONNECT || parts.uri.scheme() == Some(&Scheme::HTTP);
     let view = HeadView(parts);
     let host = view.authority().map_or("", without_port);
     if forward || !secured.is_misdirected(host) {
         return Ok(());
     }
-    Err(Error::new(
-        Kind::Refused(421),
-        "the connection was made to another name, and its certificate does not cover this host",
-    )
-    .of_class("misdirected"))
+    Err(Error::refused(MISDIRECTED))
 }
 
 fn without_port(authority: &str) -> &str {

@@ -9,8 +9,8 @@
 
 pub(super) mod authority;
 mod chunks;
-mod fields;
-mod line;
+pub(super) mod fields;
+pub(super) mod line;
 pub(super) mod names;
 pub(super) mod target;
 #[cfg(test)]

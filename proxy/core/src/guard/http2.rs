@@ -6,11 +6,13 @@
 //! the abandoning (CVE-2025-8671). Each kind has an allowance, which grows again with time, with requests and
 //! with the data that is sent, so that no connection that does something useful ever uses it up.
 //!
-//! Only the nine bytes of each frame's head are looked at (RFC 9113 section 4.1), and what RST_STREAM, SETTINGS and
-//! WINDOW_UPDATE say; other payloads are skipped.
+//! The nine bytes of each frame's head are looked at (RFC 9113 section 4.1), what RST_STREAM, SETTINGS and WINDOW_UPDATE
+//! say, and header blocks, as far as the parser says nothing of what it drops; other payloads are skipped.
 
 mod allowance;
+mod block;
 mod frames;
+mod huffman;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -18,12 +20,16 @@ mod windows;
 
 use crate::Nanos;
 use allowance::{Allowances, Of};
+use block::{Block, Frame};
 use frames::{Frames, SETTINGS_OF_FRAME};
 use windows::Windows;
 
+pub use block::Scheme;
 pub use request::{Head, check_request, check_trailer};
 pub use windows::Stalled;
 
+/// Error code PROTOCOL_ERROR (RFC 9113 section 7).
+pub const PROTOCOL_ERROR: u32 = 0x1;
 /// Error code ENHANCE_YOUR_CALM (RFC 9113 section 7).
 pub const ENHANCE_YOUR_CALM: u32 = 0xb;
 /// Bytes of the connection preface, which come before the first frame (RFC 9113 section 3.4).
@@ -40,14 +46,18 @@ const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const REFUSED_STREAM: u32 = 7;
 
 /// Why a connection is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Breach {
+    /// The error code of the GOAWAY (RFC 9113 section 7).
+    pub code: u32,
     /// The class, a metric label.
     pub reason: &'static str,
     /// The GOAWAY's debug data, for the person who looks at what the client says.
@@ -59,9 +69,9 @@ pub struct Breach {
 /// ```
 /// use heddle_core::guard::http2::Accountant;
 /// let mut accountant = Accountant::new(65_536);
-/// let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
-/// accountant.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0).unwrap();
-/// let flood = (0..10_000).find_map(|_| accountant.received(&ping, 0).err());
+/// let mut ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+/// accountant.received(&mut b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 0).unwrap();
+/// let flood = (0..10_000).find_map(|_| accountant.received(&mut ping, 0).err());
 /// assert_eq!(flood.unwrap().reason, "h2-ping");
 /// ```
 #[derive(Debug)]
@@ -74,6 +84,10 @@ pub struct Accountant {
     block_limit: usize,
     /// The header block that has begun and not ended: frames and bytes of it.
     block: Option<(u32, usize)>,
+    fields: Block,
+    /// The HEADERS or CONTINUATION frame whose payload is coming.
+    frame: Option<(frames::Head, Frame)>,
+    hidden_scheme: Scheme,
     /// Highest stream opened by the caller.
     highest: u32,
     /// Streams up to this one were opened [`GROWN`] ago or earlier.
@@ -92,6 +106,9 @@ impl Accountant {
             windows: Windows::new(),
             block_limit: header_bytes,
             block: None,
+            fields: Block::new(),
+            frame: None,
+            hidden_scheme: Scheme::Http,
             highest: 0,
             grown: 0,
             mark: (0, 0),
@@ -125,29 +142,59 @@ impl Accountant {
         self.windows.stalled(before)
     }
 
-    /// Takes note of bytes from the caller, cut anywhere.
+    /// The worst `:scheme` of those requests that had no `:authority`: the parser drops it.
+    pub fn hidden_scheme(&self) -> Scheme {
+        self.hidden_scheme
+    }
+
+    /// Takes note of bytes from the caller, cut anywhere. A `#` in a `:path`, which the parser would drop with all
+    /// that follows, is changed to what is refused.
     ///
     /// # Errors
     ///
-    /// When an allowance is used up: the connection is to be ended, and what is in `bytes` not looked at.
-    pub fn received(&mut self, mut bytes: &[u8], now: Nanos) -> Result<(), Breach> {
+    /// When an allowance is used up, or a header block has what only this guard sees: the connection is to be ended,
+    /// and what is in `bytes` not looked at.
+    pub fn received(&mut self, mut bytes: &mut [u8], now: Nanos) -> Result<(), Breach> {
         self.allowances.refill(now);
         if now.saturating_sub(self.mark.1) >= GROWN {
             self.grown = self.mark.0;
             self.mark = (self.highest, now);
         }
-        while let Some(head) = self.incoming.next(&mut bytes) {
+        loop {
+            if let Some((head, mut frame)) = self.frame.take() {
+                let here = self.incoming.payload().min(bytes.len());
+                let (payload, rest) = bytes.split_at_mut(here);
+                self.fields.read(frame.part(payload));
+                self.incoming.pass(here);
+                bytes = rest;
+                if self.incoming.payload() > 0 {
+                    self.frame = Some((head, frame));
+                    return Ok(());
+                }
+                self.end_of(head, frame)?;
+            }
+            let mut rest = &*bytes;
+            let Some(head) = self.incoming.next(&mut rest) else {
+                return Ok(());
+            };
+            let taken = bytes.len() - rest.len();
+            bytes = &mut bytes[taken..];
             self.frame(head, now)?;
         }
-        Ok(())
     }
 
-    /// Takes note of bytes sent to the caller, cut anywhere.
+    /// Takes note of bytes sent to the caller, cut anywhere. `refusal` is told why, in the word of a metric, whenever
+    /// they say that the parser has refused something.
     ///
     /// # Errors
     ///
     /// When the caller has provoked too many resets.
-    pub fn sent(&mut self, mut bytes: &[u8], now: Nanos) -> Result<(), Breach> {
+    pub fn sent(
+        &mut self,
+        mut bytes: &[u8],
+        now: Nanos,
+        mut refusal: impl FnMut(&'static str),
+    ) -> Result<(), Breach> {
         while let Some(head) = self.outgoing.next(&mut bytes) {
             match head.kind {
                 DATA => {
@@ -165,9 +212,13 @@ impl Accountant {
                 RST_STREAM => {
                     self.windows.close(head.stream);
                     if head.is_callers_fault() {
+                        refusal("h2-malformed");
                         self.allowances.spend(Of::Provoked)?;
+                    } else if head.code() == REFUSED_STREAM {
+                        refusal("h2-refused-stream");
                     }
                 }
+                GOAWAY if head.code() != 0 => refusal("h2-connection-error"),
                 _ => {}
             }
         }
@@ -203,6 +254,7 @@ impl Accountant {
     fn settings(&mut self, head: frames::Head, now: Nanos) -> Result<(), Breach> {
         if head.length > 6 * SETTINGS_OF_FRAME {
             return Err(Breach {
+                code: ENHANCE_YOUR_CALM,
                 reason: "h2-settings",
                 text: "a SETTINGS frame of more settings than there are",
             });
@@ -214,12 +266,35 @@ impl Accountant {
     }
 
     fn headers(&mut self, head: frames::Head, now: Nanos) -> Result<(), Breach> {
-        if head.stream > self.highest {
+        let trailers = head.stream <= self.highest;
+        if !trailers {
             self.highest = head.stream;
             self.allowances.on_opened();
             self.windows.open(head.stream, now);
         }
+        self.fields.begin(trailers);
+        self.frame = Some((head, Frame::headers(head)));
         self.grow(0, head)
+    }
+
+    /// A frame with a piece of a header block has come to its end.
+    fn end_of(&mut self, head: frames::Head, frame: Frame) -> Result<(), Breach> {
+        if frame.is_parent_of_itself(head.stream) {
+            return Err(PARENT_OF_ITSELF);
+        }
+        if head.flags & END_HEADERS == 0 {
+            return Ok(());
+        }
+        let faults = self.fields.faults();
+        if faults.pseudo_trailer {
+            return Err(PSEUDO_TRAILER);
+        }
+        // In a block of one frame the parser sees it, and resets the stream alone.
+        if faults.misplaced && head.kind == CONTINUATION {
+            return Err(MISPLACED);
+        }
+        self.hidden_scheme = self.hidden_scheme.max(self.fields.hidden_scheme());
+        Ok(())
     }
 
     fn continuation(&mut self, head: frames::Head) -> Result<(), Breach> {
@@ -227,11 +302,13 @@ impl Accountant {
         let (frames, bytes) = self.block.unwrap_or_default();
         if frames >= MAX_CONTINUATIONS || head.length == 0 && head.flags & END_HEADERS == 0 {
             return Err(Breach {
+                code: ENHANCE_YOUR_CALM,
                 reason: "h2-continuation",
                 text: "a header block in too many CONTINUATION frames, or in empty ones",
             });
         }
         self.block = Some((frames + 1, bytes));
+        self.frame = Some((head, Frame::continuation(head)));
         self.grow(bytes, head)
     }
 
@@ -239,6 +316,7 @@ impl Accountant {
         let bytes = before + head.length;
         if bytes > self.block_limit {
             return Err(Breach {
+                code: ENHANCE_YOUR_CALM,
                 reason: "h2-header-block",
                 text: "a header block of more bytes than this listener takes",
             });
@@ -251,6 +329,7 @@ impl Accountant {
 
 /// The connection as a whole is [`Stalled`]: why it ends.
 pub const STALLED: Breach = Breach {
+    code: ENHANCE_YOUR_CALM,
     reason: "write-timeout",
     text: "the window of the connection has been shut for longer than this listener's writeTimeout",
 };
@@ -263,6 +342,24 @@ pub fn reset(stream: u32, code: u32) -> [u8; 13] {
     frame
 }
 
+const PARENT_OF_ITSELF: Breach = Breach {
+    code: PROTOCOL_ERROR,
+    reason: "h2-malformed",
+    text: "a stream depends on itself",
+};
+
+const PSEUDO_TRAILER: Breach = Breach {
+    code: PROTOCOL_ERROR,
+    reason: "trailers",
+    text: "a trailer section has a pseudo field",
+};
+
+const MISPLACED: Breach = Breach {
+    code: PROTOCOL_ERROR,
+    reason: "h2-malformed",
+    text: "a pseudo field is repeated or stands behind another field",
+};
+
 /// A GOAWAY frame that ends a connection for a breach (RFC 9113 section 6.8). The last stream is the highest that
 /// there can be: what was asked for may have been worked on.
 pub fn goaway(breach: Breach) -> Vec<u8> {
@@ -270,9 +367,9 @@ pub fn goaway(breach: Breach) -> Vec<u8> {
     let length = u32::try_from(8 + debug.len()).unwrap_or(8);
     let mut frame = Vec::with_capacity(17 + debug.len());
     frame.extend_from_slice(&length.to_be_bytes()[1..]);
-    frame.extend_from_slice(&[7, 0, 0, 0, 0, 0]);
+    frame.extend_from_slice(&[GOAWAY, 0, 0, 0, 0, 0]);
     frame.extend_from_slice(&0x7fff_ffff_u32.to_be_bytes());
-    frame.extend_from_slice(&ENHANCE_YOUR_CALM.to_be_bytes());
+    frame.extend_from_slice(&breach.code.to_be_bytes());
     frame.extend_from_slice(debug);
     frame
 }

@@ -10,7 +10,7 @@ use memchr::memchr;
 use std::ops::Range;
 
 /// Longest value of one field; servers take 8 KiB (Apache, nginx) to 16 KiB (Node) for it.
-const VALUE_MAX: usize = 16 * 1024;
+pub(in crate::guard) const VALUE_MAX: usize = 16 * 1024;
 
 /// What the fields of a head have said so far. Values are offsets from the head's beginning.
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ impl Fields {
                     "a field named Proxy becomes the server's own http_proxy where CGI is spoken",
                 ));
             }
-            6 if is("expect") => self.expectation(value)?,
+            6 if is("expect") => expectation(&mut self.expect, value)?,
             7 if is("upgrade") => {
                 if self.upgrade.is_some() {
                     return Err(connection("the request has more than one Upgrade"));
@@ -108,18 +108,6 @@ impl Fields {
             }
             _ => {}
         }
-        Ok(())
-    }
-
-    fn expectation(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        if self.expect || !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Refusal::with(
-                417,
-                "expectation",
-                "the only expectation understood is 100-continue, once",
-            ));
-        }
-        self.expect = true;
         Ok(())
     }
 
@@ -250,11 +238,7 @@ pub(super) fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     names::check(name)?;
     if value.len() > VALUE_MAX {
-        return Err(Refusal::with(
-            431,
-            "size",
-            "the value of a header field is longer than 16 KiB",
-        ));
+        return Err(VALUE_TOO_LONG);
     }
     // Without an early end, so that many bytes are looked at together.
     let bad = value.iter().fold(false, |bad, &byte| {
@@ -295,7 +279,7 @@ fn is_token(text: &[u8]) -> bool {
 
 /// `Content-Length`: digits and nothing else. Leading zeros are refused, since some read them as octal, and so
 /// is what does not fit 63 bits.
-fn length(value: &[u8]) -> Result<u64, Refusal> {
+pub(in crate::guard) fn length(value: &[u8]) -> Result<u64, Refusal> {
     let digits = value.iter().all(u8::is_ascii_digit);
     let zeros = value.len() > 1 && value[0] == b'0';
     if value.is_empty() || !digits || zeros {
@@ -308,8 +292,20 @@ fn length(value: &[u8]) -> Result<u64, Refusal> {
         .ok_or(framing("Content-Length is too large"))
 }
 
+/// `Expect`.
+pub(in crate::guard) fn expectation(seen: &mut bool, value: &[u8]) -> Result<(), Refusal> {
+    if std::mem::replace(seen, true) || !value.eq_ignore_ascii_case(b"100-continue") {
+        return Err(Refusal::with(
+            417,
+            "expectation",
+            "the only expectation understood is 100-continue, once",
+        ));
+    }
+    Ok(())
+}
+
 /// `Trailer` announces which fields follow the body.
-fn announced(value: &[u8]) -> Result<(), Refusal> {
+pub(in crate::guard) fn announced(value: &[u8]) -> Result<(), Refusal> {
     for name in value.split(|&byte| byte == b',').map(trim) {
         if names::forbidden_in_trailers(name) {
             return Err(Refusal::bad(
@@ -321,7 +317,8 @@ fn announced(value: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn once(seen: &mut bool) -> Result<(), Refusal> {
+/// `Authorization` and `Content-Type`.
+pub(in crate::guard) fn once(seen: &mut bool) -> Result<(), Refusal> {
     if std::mem::replace(seen, true) {
         return Err(Refusal::bad(
             "duplicate",
@@ -330,6 +327,12 @@ fn once(seen: &mut bool) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+pub(in crate::guard) const VALUE_TOO_LONG: Refusal = Refusal::with(
+    431,
+    "size",
+    "the value of a header field is longer than 16 KiB",
+);
 
 const fn framing(text: &'static str) -> Refusal {
     Refusal::bad("framing", text)

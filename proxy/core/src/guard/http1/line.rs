@@ -6,7 +6,12 @@ use crate::guard::Refusal;
 use memchr::{memchr, memrchr};
 
 /// Longest method; the longest registered one, `UPDATEREDIRECTREF`, has 17 bytes.
-pub(super) const METHOD_MAX: usize = 32;
+pub(in crate::guard) const METHOD_MAX: usize = 32;
+
+/// No method, but the beginning of HTTP/2 (RFC 9113 section 11.6).
+pub(in crate::guard) const PRI: &[u8] = b"PRI";
+pub(in crate::guard) const PRI_TEXT: &str =
+    "PRI is no method, but reserved for the beginning of HTTP/2";
 
 pub(super) const TARGET_TOO_LONG: Refusal =
     Refusal::with(414, "size", "the request's target is longer than 16 KiB");
@@ -37,6 +42,9 @@ impl RequestLine {
                 .any(|&byte| CLASS[usize::from(byte)] & TOKEN == 0)
         {
             return Err(bad("the method is not a token of at most 32 characters"));
+        }
+        if method == PRI {
+            return Err(bad(PRI_TEXT));
         }
         if first == last {
             return Err(NO_PARTS);

@@ -142,7 +142,7 @@ fn escapes(text: &[u8], path: bool) -> Result<(), Refusal> {
         }
         let Some(value) = escape(&rest[at..]) else {
             return Err(bad(
-                "a % in the target is not followed by two hexadecimal digits",
+                "a % in the target is not followed by two hexadecimal digits; a # in :path counts as one",
             ));
         };
         if value == 0 {

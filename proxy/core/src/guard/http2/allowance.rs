@@ -1,6 +1,6 @@
 //! How many frames of a kind a caller may send, and how that grows again.
 
-use super::Breach;
+use super::{Breach, ENHANCE_YOUR_CALM};
 use crate::Nanos;
 
 /// What is counted.
@@ -39,7 +39,11 @@ const fn rule(reason: &'static str, text: &'static str, burst: u32, per_second: 
         per_stream: 0,
         per_data: 0,
         per_answer: 0,
-        breach: Breach { reason, text },
+        breach: Breach {
+            code: ENHANCE_YOUR_CALM,
+            reason,
+            text,
+        },
     }
 }
 

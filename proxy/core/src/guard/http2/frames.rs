@@ -4,6 +4,8 @@
 const HEAD: usize = 9;
 /// Bytes of an RST_STREAM or WINDOW_UPDATE: its head, and an error code or an increment.
 const WORD: usize = HEAD + 4;
+/// Bytes of a GOAWAY up to its error code.
+const CODE: usize = HEAD + 8;
 /// Bytes of one setting: its identifier and its value (RFC 9113 section 6.5.1).
 const SETTING: usize = 6;
 /// Settings of one frame. There are nine in the registry of IANA, and browsers add one that means nothing.
@@ -21,8 +23,8 @@ pub(super) struct Head {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
-    /// The error code of an RST_STREAM, the increment of a WINDOW_UPDATE.
-    word: u32,
+    /// The error code of an RST_STREAM or a GOAWAY, the increment of a WINDOW_UPDATE.
+    pub(super) word: u32,
     /// What a SETTINGS frame says of the windows of streams.
     pub(super) initial_window: Option<u32>,
 }
@@ -47,7 +49,11 @@ impl Head {
             kind: bytes[3],
             flags: bytes[4],
             stream: word(5) & 0x7fff_ffff,
-            word: if bytes.len() == WORD { word(9) } else { 0 },
+            word: match (bytes[3], bytes.len()) {
+                (super::GOAWAY, CODE) => word(13),
+                (super::RST_STREAM | super::WINDOW_UPDATE, WORD) => word(9),
+                _ => 0,
+            },
             initial_window,
         }
     }
@@ -55,6 +61,11 @@ impl Head {
     /// The increment of a WINDOW_UPDATE.
     pub(super) fn increment(self) -> u32 {
         self.word & 0x7fff_ffff
+    }
+
+    /// The error code of an RST_STREAM or a GOAWAY.
+    pub(super) fn code(self) -> u32 {
+        self.word
     }
 
     /// Whether a reset that the proxy sends says that the caller broke the protocol: PROTOCOL_ERROR,
@@ -119,8 +130,20 @@ impl Frames {
         match self.head[..4] {
             [0, 0, 4, super::RST_STREAM | super::WINDOW_UPDATE] => WORD,
             [0, 0, length, super::SETTINGS] => LOOK.min(HEAD + usize::from(length)),
+            [0, 0, 0..8, super::GOAWAY] => HEAD,
+            [.., super::GOAWAY] => CODE,
             _ => HEAD,
         }
+    }
+
+    /// Bytes of the last frame's payload that are still to come.
+    pub(super) fn payload(&self) -> usize {
+        self.skip
+    }
+
+    /// Takes note of so many bytes of the last frame's payload.
+    pub(super) fn pass(&mut self, bytes: usize) {
+        self.skip -= bytes;
     }
 
     /// Bytes of the frame that has begun and is not complete, as far as its head says so.

@@ -1,11 +1,12 @@
 //! The head of an HTTP/2 request: what would be another request when it is written down as HTTP/1.
 //!
 //! The parser has refused upper case, unknown, repeated and misplaced pseudo fields, and control characters. The
-//! rules on targets, hosts and names are those of the HTTP/1 guard: a request has the same fate by either protocol.
+//! rules on methods, targets, hosts, names and values are those of the HTTP/1 guard: a request has the same fate by
+//! either protocol.
 
 use crate::guard::Refusal;
 use crate::guard::http1::authority::Authority;
-use crate::guard::http1::{names, target};
+use crate::guard::http1::{fields, line, names, target};
 use memchr::memchr3;
 
 /// The pseudo fields of a request (RFC 9113 section 8.3.1).
@@ -39,6 +40,15 @@ pub fn check_request<'a>(
     fields: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     header_count: usize,
 ) -> Result<(), Refusal> {
+    if head.method.len() > line::METHOD_MAX {
+        return Err(Refusal::bad(
+            "request-line",
+            "the method is longer than 32 characters",
+        ));
+    }
+    if head.method.as_bytes() == line::PRI {
+        return Err(Refusal::bad("request-line", line::PRI_TEXT));
+    }
     let mut seen = Seen::default();
     for (name, value) in fields {
         seen.count += 1;
@@ -100,6 +110,9 @@ struct Seen<'a> {
     count: usize,
     host: Option<&'a [u8]>,
     length: bool,
+    authorization: bool,
+    content_type: bool,
+    expect: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -116,22 +129,29 @@ impl<'a> Seen<'a> {
                 "a header field's value has a line end or a NUL",
             ));
         }
+        if value.len() > fields::VALUE_MAX {
+            return Err(fields::VALUE_TOO_LONG);
+        }
         match name {
+            "expect" => fields::expectation(&mut self.expect, value),
+            "authorization" => fields::once(&mut self.authorization),
+            "content-type" => fields::once(&mut self.content_type),
+            "trailer" => fields::announced(value),
             "host" if self.host.replace(value).is_some() => {
                 Err(bad_host("the request has more than one Host"))
             }
             "content-length" if std::mem::replace(&mut self.length, true) => {
                 Err(framing("the request has more than one Content-Length"))
             }
-            "content-length" if !is_length(value) => {
-                Err(framing("Content-Length is not a number of bytes"))
-            }
+            "content-length" => fields::length(value).map(drop),
             "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => {
                 Err(framing(
                     "the request has a field that belongs to an HTTP/1 connection",
                 ))
             }
-            "te" if value != b"trailers" => Err(framing("TE is other than trailers")),
+            "te" if !value.eq_ignore_ascii_case(b"trailers") => {
+                Err(framing("TE is other than trailers"))
+            }
             "proxy" => Err(Refusal::bad(
                 "name",
                 "a field named Proxy becomes the server's own http_proxy where CGI is spoken",
@@ -166,11 +186,6 @@ pub fn check_trailer(name: &str, value: &[u8]) -> Result<(), Refusal> {
 
 const fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
-}
-
-/// At most 18 digits, which every integer of 64 bits holds.
-fn is_length(value: &[u8]) -> bool {
-    (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
 }
 
 const fn bad_host(text: &'static str) -> Refusal {
@@ -220,6 +235,20 @@ mod tests {
             assert_eq!(check_request(&head, [], 10), Ok(()), "{head:?}");
         }
         let bad = [
+            (
+                Head {
+                    method: "PRI",
+                    ..HEAD
+                },
+                "request-line",
+            ),
+            (
+                Head {
+                    method: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                    ..HEAD
+                },
+                "request-line",
+            ),
             (
                 Head {
                     authority: None,
@@ -323,7 +352,8 @@ mod tests {
             );
         }
         type Row<'a> = (&'a [(&'a str, &'a [u8])], &'a str);
-        let bad: [Row<'_>; 14] = [
+        let long = [b'a'; fields::VALUE_MAX + 1];
+        let bad: [Row<'_>; 21] = [
             (&[("host", b"other")], "host"),
             (&[("host", b"echo:81")], "host"),
             (&[("host", b"echo"), ("host", b"echo")], "host"),
@@ -333,6 +363,7 @@ mod tests {
                 "framing",
             ),
             (&[("content-length", b"")], "framing"),
+            (&[("content-length", b"01")], "framing"),
             (&[("connection", b"close")], "framing"),
             (&[("transfer-encoding", b"chunked")], "framing"),
             (&[("upgrade", b"h2c")], "framing"),
@@ -341,6 +372,21 @@ mod tests {
             (&[("x-note", b" a")], "value"),
             (&[("x-note", b"a\t")], "value"),
             (&[("x-note", b"a\r\nb: c")], "value"),
+            (&[("x-note", &long)], "size"),
+            (&[("expect", b"200-ok")], "expectation"),
+            (
+                &[("expect", b"100-continue"), ("expect", b"100-continue")],
+                "expectation",
+            ),
+            (
+                &[("authorization", b"a"), ("authorization", b"a")],
+                "duplicate",
+            ),
+            (
+                &[("content-type", b"a"), ("content-type", b"b")],
+                "duplicate",
+            ),
+            (&[("trailer", b"x-a, host")], "trailers"),
         ];
         for (fields, reason) in bad {
             let found = check_request(&HEAD, fields.iter().copied(), 10).expect_err(reason);

@@ -10,7 +10,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 fn begun() -> Accountant {
     let mut accountant = Accountant::new(65_536);
-    accountant.received(&[0; PREFACE], 0).unwrap();
+    accountant.received(&mut [0; PREFACE], 0).unwrap();
     accountant
 }
 
@@ -18,7 +18,7 @@ fn begun() -> Accountant {
 fn flood(frames: &[u8]) -> (usize, &'static str) {
     let mut accountant = begun();
     for count in 0..20_000 {
-        if let Err(breach) = accountant.received(frames, 0) {
+        if let Err(breach) = accountant.received(&mut frames.to_vec(), 0) {
             return (count, breach.reason);
         }
     }
@@ -50,7 +50,7 @@ fn rapid_reset_ends_at_two_hundred_pairs() {
     for stream in (1..).step_by(2) {
         let mut pair = frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x82]);
         pair.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
-        if accountant.received(&pair, 0).is_err() {
+        if accountant.received(&mut pair, 0).is_err() {
             break;
         }
         passed += 1;
@@ -65,26 +65,26 @@ fn resets_of_old_or_answered_streams_are_free() {
     for round in 0..50_u32 {
         let streams = (0..100).map(|n| 1 + 2 * (round * 100 + n));
         for stream in streams.clone() {
-            let open = frame(HEADERS, END_HEADERS, stream, &[0x82]);
-            accountant.received(&open, now).unwrap();
+            let mut open = frame(HEADERS, END_HEADERS, stream, &[0x82]);
+            accountant.received(&mut open, now).unwrap();
         }
         now += 2 * GROWN;
-        accountant.received(&[], now).unwrap();
+        accountant.received(&mut [], now).unwrap();
         now += GROWN;
         for stream in streams {
-            let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
-            accountant.received(&reset, now).unwrap();
+            let mut reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+            accountant.received(&mut reset, now).unwrap();
         }
     }
     let mut accountant = begun();
     for stream in (1..10_000).step_by(2) {
-        let open = frame(HEADERS, END_HEADERS, stream, &[0x82]);
-        accountant.received(&open, 0).unwrap();
+        let mut open = frame(HEADERS, END_HEADERS, stream, &[0x82]);
+        accountant.received(&mut open, 0).unwrap();
         accountant
-            .sent(&frame(DATA, END_STREAM, stream, b"answer"), 0)
+            .sent(&frame(DATA, END_STREAM, stream, b"answer"), 0, |_| {})
             .unwrap();
-        let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 0]);
-        accountant.received(&reset, 0).unwrap();
+        let mut reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 0]);
+        accountant.received(&mut reset, 0).unwrap();
     }
 }
 
@@ -92,14 +92,16 @@ fn resets_of_old_or_answered_streams_are_free() {
 fn a_download_with_pings_and_windows_goes_on() {
     let mut accountant = begun();
     accountant
-        .received(&frame(HEADERS, 5, 1, &[0x82]), 0)
+        .received(&mut frame(HEADERS, 5, 1, &[0x82]), 0)
         .unwrap();
     for _ in 0..50_000 {
-        accountant.sent(&frame(DATA, 0, 1, &[7; 100]), 0).unwrap();
+        accountant
+            .sent(&frame(DATA, 0, 1, &[7; 100]), 0, |_| {})
+            .unwrap();
         let mut answer = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 100]);
         answer.extend(frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 100]));
         answer.extend(frame(PING, 0, 0, &[0; 8]));
-        accountant.received(&answer, 0).unwrap();
+        accountant.received(&mut answer, 0).unwrap();
     }
 }
 
@@ -109,7 +111,7 @@ fn a_connection_that_lives_long_earns_its_allowance_again() {
     for second in 0..100_000 {
         for _ in 0..5 {
             accountant
-                .received(&frame(PING, 0, 0, &[0; 8]), second * GROWN)
+                .received(&mut frame(PING, 0, 0, &[0; 8]), second * GROWN)
                 .unwrap();
         }
     }
@@ -119,20 +121,20 @@ fn a_connection_that_lives_long_earns_its_allowance_again() {
 fn header_blocks_are_bounded_in_frames_and_bytes() {
     let mut accountant = begun();
     accountant
-        .received(&frame(HEADERS, 0, 1, &[0x82]), 0)
+        .received(&mut frame(HEADERS, 0, 1, &[0x82]), 0)
         .unwrap();
     assert!(accountant.in_block());
-    let empty = accountant.received(&frame(CONTINUATION, 0, 1, &[]), 0);
+    let empty = accountant.received(&mut frame(CONTINUATION, 0, 1, &[]), 0);
     assert_eq!(empty.unwrap_err().reason, "h2-continuation");
 
     let mut accountant = begun();
     accountant
-        .received(&frame(HEADERS, 0, 1, &[0x82]), 0)
+        .received(&mut frame(HEADERS, 0, 1, &[0x82]), 0)
         .unwrap();
     let count = (0..1000)
         .take_while(|_| {
             accountant
-                .received(&frame(CONTINUATION, 0, 1, &[0x82]), 0)
+                .received(&mut frame(CONTINUATION, 0, 1, &[0x82]), 0)
                 .is_ok()
         })
         .count();
@@ -140,12 +142,12 @@ fn header_blocks_are_bounded_in_frames_and_bytes() {
 
     let mut accountant = begun();
     accountant
-        .received(&frame(HEADERS, 0, 1, &[1; 16_384]), 0)
+        .received(&mut frame(HEADERS, 0, 1, &[1; 16_384]), 0)
         .unwrap();
     let count = (0..1000)
         .take_while(|_| {
             accountant
-                .received(&frame(CONTINUATION, 0, 1, &[1; 16_384]), 0)
+                .received(&mut frame(CONTINUATION, 0, 1, &[1; 16_384]), 0)
                 .is_ok()
         })
         .count();
@@ -153,10 +155,10 @@ fn header_blocks_are_bounded_in_frames_and_bytes() {
 
     let mut accountant = begun();
     accountant
-        .received(&frame(HEADERS, 0, 1, &[0x82]), 0)
+        .received(&mut frame(HEADERS, 0, 1, &[0x82]), 0)
         .unwrap();
     accountant
-        .received(&frame(CONTINUATION, END_HEADERS, 1, &[0x84]), 0)
+        .received(&mut frame(CONTINUATION, END_HEADERS, 1, &[0x84]), 0)
         .unwrap();
     assert!(!accountant.in_block());
 }
@@ -167,14 +169,14 @@ fn provoked_resets_are_counted_and_others_are_not() {
     for stream in (1..2000).step_by(2) {
         for code in [0, 2, 7, 8, 11] {
             accountant
-                .sent(&frame(RST_STREAM, 0, stream, &[0, 0, 0, code]), 0)
+                .sent(&frame(RST_STREAM, 0, stream, &[0, 0, 0, code]), 0, |_| {})
                 .unwrap();
         }
     }
     let passed = (0..1000)
         .take_while(|_| {
             accountant
-                .sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]), 0)
+                .sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]), 0, |_| {})
                 .is_ok()
         })
         .count();
@@ -192,7 +194,7 @@ fn the_verdict_does_not_depend_on_where_bytes_are_cut() {
     let ends_at = |piece: usize| {
         let mut accountant = Accountant::new(65_536);
         let mut pieces = stream.chunks(piece);
-        let at = pieces.position(|piece| accountant.received(piece, 0).is_err());
+        let at = pieces.position(|piece| accountant.received(&mut piece.to_vec(), 0).is_err());
         at.map(|at| at * piece)
     };
     let exact = ends_at(1).expect("a breach");
@@ -210,11 +212,11 @@ fn a_frame_may_be_added_between_frames_only() {
     let mut accountant = begun();
     assert!(accountant.at_boundary());
     let data = frame(DATA, 0, 1, b"text");
-    accountant.sent(&data[..5], 0).unwrap();
+    accountant.sent(&data[..5], 0, |_| {}).unwrap();
     assert!(!accountant.at_boundary());
-    accountant.sent(&data[5..12], 0).unwrap();
+    accountant.sent(&data[5..12], 0, |_| {}).unwrap();
     assert!(!accountant.at_boundary());
-    accountant.sent(&data[12..], 0).unwrap();
+    accountant.sent(&data[12..], 0, |_| {}).unwrap();
     assert!(accountant.at_boundary());
 }
 
@@ -241,13 +243,13 @@ fn streams_that_their_caller_does_not_read_are_found_however_bytes_are_cut() {
         let mut receive = |accountant: &mut Accountant| {
             let (bytes, now) = said.next().unwrap();
             for piece in bytes.chunks(piece) {
-                accountant.received(piece, now).unwrap();
+                accountant.received(&mut piece.to_vec(), now).unwrap();
             }
         };
         receive(&mut accountant);
         assert_eq!(accountant.first_shut(), 0);
         for piece in outgoing.chunks(piece) {
-            accountant.sent(piece, 2).unwrap();
+            accountant.sent(piece, 2, |_| {}).unwrap();
         }
         receive(&mut accountant);
         assert_eq!(accountant.left_of_frame(), 0);
@@ -261,10 +263,10 @@ fn streams_that_their_caller_does_not_read_are_found_however_bytes_are_cut() {
 #[test]
 fn settings_are_bounded_by_what_there_are() {
     let mut accountant = begun();
-    let most = frame(SETTINGS, 0, 0, &[0; 96]);
-    accountant.received(&most, 0).unwrap();
-    let more = frame(SETTINGS, 0, 0, &[0; 102]);
-    let breach = accountant.received(&more, 0).unwrap_err();
+    let mut most = frame(SETTINGS, 0, 0, &[0; 96]);
+    accountant.received(&mut most, 0).unwrap();
+    let mut more = frame(SETTINGS, 0, 0, &[0; 102]);
+    let breach = accountant.received(&mut more, 0).unwrap_err();
     assert_eq!(breach.reason, "h2-settings");
 }
 
@@ -276,6 +278,7 @@ fn a_reset_is_a_frame() {
 #[test]
 fn goaway_says_why() {
     let frame = goaway(Breach {
+        code: ENHANCE_YOUR_CALM,
         reason: "h2-ping",
         text: "why",
     });
