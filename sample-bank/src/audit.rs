@@ -1,6 +1,6 @@
 //! `heddle-bank audit`: journal, ledger, topics and read models held against each other, after everything has come to rest.
 //!
-//! Reading: [`Evidence`] is what was collected, the pure judgements are in [`book`], [`claims`] and [`effects`].
+//! Reading: `Evidence` is what was collected, the pure judgements are in `book`, `claims` and `effects`.
 
 mod book;
 mod claims;

@@ -1,5 +1,5 @@
 //! The service `cards`: a payment is approved or declined at once, from the card and from what the ledger can set aside.
-//! The money moves later ([`settle`]).
+//! The money moves later (`cards/settle.rs`).
 
 mod settle;
 
