@@ -39,7 +39,7 @@ const CORE_MAY_USE: [&str; 8] = [
 ];
 
 /// Which of our crates each of our crates may depend on.
-const DIRECTION: [(&str, &[&str]); 7] = [
+const DIRECTION: [(&str, &[&str]); 8] = [
     ("proxy/core/Cargo.toml", &[]),
     ("proxy/Cargo.toml", &["heddle-core"]),
     ("benches/Cargo.toml", &["heddle-core", "heddle-proxy"]),
@@ -53,6 +53,7 @@ const DIRECTION: [(&str, &[&str]); 7] = [
     ),
     // The bank is a tenant like any other: it depends on nothing of ours.
     ("sample-bank/Cargo.toml", &[]),
+    ("sample-bank/broker/Cargo.toml", &[]),
     // A contender of the comparison, which depends on nothing of ours.
     ("benches/pingora/Cargo.toml", &[]),
 ];

@@ -200,7 +200,7 @@ mod tests {
         for currency in Currency::ALL {
             assert_eq!(Currency::parse(currency.code()), Ok(currency));
         }
-        for text in ["", "eur", "XXX", "EURO", " EUR"] {
+        for text in ["", "eur", "XYZ", "EURO", " EUR"] {
             assert_eq!(
                 Currency::parse(text).unwrap_err().code,
                 Code::UnknownCurrency

@@ -170,7 +170,7 @@ impl Orders {
             0 => payment.amount = 0,
             1 => payment.amount = -payment.amount,
             2 => payment.amount = crate::money::MOST,
-            _ => payment.currency = "XXX".to_owned(),
+            _ => payment.currency = "XYZ".to_owned(),
         }
         payment
     }
@@ -231,7 +231,7 @@ mod tests {
         );
         let wrong = payments
             .iter()
-            .filter(|p| p.amount <= 0 || p.currency == "XXX" || p.amount == crate::money::MOST);
+            .filter(|p| p.amount <= 0 || p.currency == "XYZ" || p.amount == crate::money::MOST);
         assert!((20..200).contains(&wrong.count()));
     }
 }

@@ -161,7 +161,7 @@ fn transactions() -> Vec<Row> {
         other("far beyond", raw(&t(), "-77", "-1e300"), 422, "bad-amount"),
         other("not balanced", with(t(), "/postings/0/amount", json!(-76)), 422, "unbalanced"),
         other("an unknown account", raw(&t(), "acc-b", "acc-nobody"), 404, "unknown-account"),
-        other("an unknown currency", with(t(), "/postings/1/currency", json!("XXX")), 422, "unknown-currency"),
+        other("an unknown currency", with(t(), "/postings/1/currency", json!("XYZ")), 422, "unknown-currency"),
         other("another currency", with(t(), "/postings/1/currency", json!("USD")), 422, "currency-mismatch"),
         other("two currencies", raw(&transfer("acc-a", "acc-usd", 77), ",\"currency\":\"EUR\"", ""), 422, "unbalanced"),
         other("too much", raw(&t(), "77", "991"), 422, "insufficient-funds"),
