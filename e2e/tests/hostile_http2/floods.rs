@@ -173,3 +173,46 @@ fn data_after_a_reset_is_nobodys() {
     assert_eq!(attacker.answer(3).status(3), Some(200));
     place.is_well();
 }
+
+/// A table that changes its size with every request costs neither memory nor answers (RFC 7541 section 4.2).
+#[test]
+fn tables_of_every_size_are_served() {
+    let place = Place::new();
+    let mut attacker = Attacker::connect(&place.proxy);
+    for (index, size) in [0_u32, 4096, 0, u32::MAX, 1, 65_536, 0, 4096]
+        .into_iter()
+        .enumerate()
+    {
+        let mut setting = vec![0, 1];
+        setting.extend(size.to_be_bytes());
+        assert!(attacker.send(&frame(SETTINGS, 0, 0, &setting)));
+        // The sender's own table, set to nothing and back at the beginning of a block.
+        let mut head = b"\x20\x3f\xe1\x1f".to_vec();
+        head.extend(get());
+        let id = stream(index);
+        attacker.send(&frame(HEADERS, END_HEADERS | END_STREAM, id, &head));
+        attacker.read_until(|seen| seen.has_ended(id) || seen.goaway().is_some());
+        assert!(
+            attacker.seen.has_ended(id),
+            "size {size}: {:?}",
+            attacker.seen
+        );
+    }
+    place.is_well();
+}
+
+/// Fields without a name or a value, in numbers (CVE-2019-9516).
+#[test]
+fn empty_fields_stay_small() {
+    let place = Place::new();
+    for field in [&b"\x00\x00\x00"[..], b"\x00\x80\x80", b"\x40\x01a\x00"] {
+        let mut attacker = Attacker::connect(&place.proxy);
+        attacker.flood(200, |index| {
+            let mut head = get();
+            head.extend(field.repeat(4000));
+            frame(HEADERS, END_HEADERS | END_STREAM, stream(index), &head)
+        });
+        attacker.read_until(|seen| seen.goaway().is_some() || seen.frames.len() > 20);
+    }
+    place.is_well();
+}

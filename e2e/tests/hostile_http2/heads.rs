@@ -433,10 +433,34 @@ fn trailers_do_not_change_the_head() {
             1,
             &block(&[(name, value)]),
         ));
+        let refusals = place.all_refusals();
         attacker.send(&bytes);
         let seen = attacker.answer(1);
-        assert_ne!(seen.status(1), Some(200), "{name} was taken");
+        assert!(
+            seen.status(1) == Some(400) || seen.is_reset(1) || seen.goaway().is_some(),
+            "{name}: {seen:?}"
+        );
+        eventually(&format!("{name} is counted"), || {
+            place.all_refusals() > refusals
+        });
     }
+    place.is_well();
+}
+
+#[test]
+fn more_trailers_than_anybody_has_are_refused() {
+    let place = Place::new();
+    for (count, status) in [(100, 200), (101, 431)] {
+        let mut attacker = Attacker::connect(&place.proxy);
+        let post = block(&pseudo("POST", "/", "echo"));
+        let trailers = block(&vec![("x-a", "b"); count]);
+        let mut bytes = frame(HEADERS, END_HEADERS, 1, &post);
+        bytes.extend(frame(DATA, 0, 1, b"body"));
+        bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers));
+        attacker.send(&bytes);
+        assert_eq!(attacker.answer(1).status(1), Some(status), "{count}");
+    }
+    assert!(place.refused("trailers"));
     place.is_well();
 }
 

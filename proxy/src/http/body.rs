@@ -2,7 +2,8 @@
 
 use super::{BoxError, Incoming};
 use bytes::Bytes;
-use heddle_core::guard::http2::check_trailer;
+use heddle_core::guard::Refusal;
+use heddle_core::guard::http2::check_trailers;
 use http_body::{Body, Frame, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -45,6 +46,7 @@ impl BodySource {
             overflowed: Cell::new(false),
             ended: Cell::new(false),
             failed: Cell::new(false),
+            refused: Cell::new(None),
             patience,
             waiting: RefCell::new(None),
             gate,
@@ -79,6 +81,14 @@ impl BodySource {
         }
     }
 
+    /// Why its trailers were refused, if they were.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Empty => None,
+            Self::Replay(replay) => replay.refused.get(),
+        }
+    }
+
     /// Whether there is no body at all.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
@@ -95,6 +105,8 @@ pub(crate) struct Replay {
     overflowed: Cell<bool>,
     ended: Cell<bool>,
     failed: Cell<bool>,
+    /// Why its trailers do not go on.
+    refused: Cell<Option<Refusal>>,
     patience: Option<Duration>,
     /// While a piece is waited for: until when.
     waiting: RefCell<Option<Pin<Box<Sleep>>>>,
@@ -189,7 +201,8 @@ impl Replay {
             Some(Ok(frame)) => {
                 if let Some(refusal) = frame.trailers_ref().and_then(refusal_of_trailers) {
                     self.failed.set(true);
-                    return Poll::Ready(Some(Err(refusal.into())));
+                    self.refused.set(Some(refusal));
+                    return Poll::Ready(Some(Err(refusal.text.into())));
                 }
                 self.keep(&frame);
                 *next += 1;
@@ -200,11 +213,9 @@ impl Replay {
 }
 
 /// Why trailers of a request must not go upstream, if so.
-fn refusal_of_trailers(trailers: &http::HeaderMap) -> Option<&'static str> {
-    let mut fields = trailers.iter();
-    fields
-        .find_map(|(name, value)| check_trailer(name.as_str(), value.as_bytes()).err())
-        .map(|refusal| refusal.text)
+fn refusal_of_trailers(trailers: &http::HeaderMap) -> Option<Refusal> {
+    let fields = trailers.iter();
+    check_trailers(fields.map(|(name, value)| (name.as_str(), value.as_bytes()))).err()
 }
 
 /// Holds a body back until the upstream says `100 Continue`, answers, or a second has passed

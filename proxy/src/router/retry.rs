@@ -102,6 +102,10 @@ impl<'a> Attempts<'a> {
                     if self.body.has_stalled() {
                         exchange.listener.metrics.stalled.inc("request");
                     }
+                    if let Some(refusal) = self.body.refusal() {
+                        exchange.listener.metrics.refused.inc(refusal.reason);
+                        return Err(Error::refused(refusal).into());
+                    }
                     return Err(Ended::Reset(failure.reason.into()));
                 }
                 Err(failure) => match self

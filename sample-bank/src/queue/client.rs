@@ -48,7 +48,11 @@ impl Queue {
     /// # Errors
     ///
     /// See [`Queue::get`].
-    pub(crate) async fn send(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<Value, Failure> {
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Value, Failure> {
         let reply = self.ask(Method::POST, path, Some(body)).await?;
         reply.success("queue").map_err(|p| Failure::new(p.detail))
     }

@@ -34,6 +34,11 @@ const fn fault(reason: &'static str, text: &'static str) -> Fault {
     Fault { reason, text }
 }
 
+const CODING: Fault = fault(
+    "framing",
+    "the answer has a transfer coding other than chunked, once",
+);
+
 /// Checks the fields that say where an answer ends. `asked`: the request asked to change the protocol.
 ///
 /// ```
@@ -71,11 +76,9 @@ pub fn check<'a>(
                 fields::length(value).map_err(|refusal| fault("framing", refusal.text))?;
             }
             17 if name == "transfer-encoding" => {
-                if std::mem::replace(&mut coding, true) || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(fault(
-                        "framing",
-                        "the answer has a transfer coding other than chunked, once",
-                    ));
+                let twice = std::mem::replace(&mut coding, true);
+                if twice || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(CODING);
                 }
             }
             _ => {}

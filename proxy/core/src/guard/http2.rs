@@ -25,7 +25,7 @@ use frames::{Frames, SETTINGS_OF_FRAME};
 use windows::Windows;
 
 pub use block::Scheme;
-pub use request::{Head, check_request, check_trailer};
+pub use request::{Head, check_request, check_trailers};
 pub use windows::Stalled;
 
 /// Error code PROTOCOL_ERROR (RFC 9113 section 7).

@@ -161,25 +161,45 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// Trailers of one request; as many as a head may have fields unless a listener says otherwise.
+const TRAILERS_MAX: usize = 100;
+
 /// Refuses trailers that would change what was decided by the head. In a request they are no accident: a server that
 /// merges them into the head reads another request.
+///
+/// ```
+/// use heddle_core::guard::http2::check_trailers;
+/// assert!(check_trailers([("grpc-status", &b"0"[..])]).is_ok());
+/// assert!(check_trailers([("host", &b"payments"[..])]).is_err());
+/// ```
 ///
 /// # Errors
 ///
 /// Why they are refused.
-pub fn check_trailer(name: &str, value: &[u8]) -> Result<(), Refusal> {
-    names::check(name.as_bytes())?;
-    if names::forbidden_in_trailers(name.as_bytes()) {
-        return Err(Refusal::bad(
-            "trailers",
-            "a trailer names framing, host, identity or routing",
-        ));
-    }
-    if memchr3(b'\r', b'\n', 0, value).is_some() {
-        return Err(Refusal::bad(
-            "trailers",
-            "a trailer's value has a line end or a NUL",
-        ));
+pub fn check_trailers<'a>(
+    trailers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<(), Refusal> {
+    for (number, (name, value)) in trailers.into_iter().enumerate() {
+        if number >= TRAILERS_MAX {
+            return Err(Refusal::with(
+                431,
+                "trailers",
+                "there are more than 100 trailers",
+            ));
+        }
+        names::check(name.as_bytes())?;
+        if names::forbidden_in_trailers(name.as_bytes()) {
+            return Err(Refusal::bad(
+                "trailers",
+                "a trailer names framing, host, identity or routing",
+            ));
+        }
+        if memchr3(b'\r', b'\n', 0, value).is_some() {
+            return Err(Refusal::bad(
+                "trailers",
+                "a trailer's value has a line end or a NUL",
+            ));
+        }
     }
     Ok(())
 }
@@ -399,7 +419,7 @@ mod tests {
     #[test]
     fn trailers() {
         for good in ["grpc-status", "x-checksum", "server-timing"] {
-            assert_eq!(check_trailer(good, b"0"), Ok(()), "{good}");
+            assert_eq!(check_trailers([(good, &b"0"[..])]), Ok(()), "{good}");
         }
         for bad in [
             "content-length",
@@ -410,7 +430,11 @@ mod tests {
             "te",
             "x_forwarded_for",
         ] {
-            assert!(check_trailer(bad, b"0").is_err(), "{bad}");
+            assert!(check_trailers([(bad, &b"0"[..])]).is_err(), "{bad}");
+        }
+        for (count, fits) in [(TRAILERS_MAX, true), (TRAILERS_MAX + 1, false)] {
+            let many = std::iter::repeat_n(("x-note", &b"0"[..]), count);
+            assert_eq!(check_trailers(many).is_ok(), fits, "{count}");
         }
     }
 }
