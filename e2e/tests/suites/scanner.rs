@@ -2,22 +2,29 @@
 
 use crate::Suite;
 use crate::place::in_front_of;
+use crate::table::only_exceptions;
 use heddle_e2e::echo::Echo;
 use heddle_e2e::needs::Need;
 use heddle_e2e::process::run;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long the certificate is good for; beyond a year public authorities issue none.
+const LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+const NAME: &str = "sslyze";
+
 pub(crate) const SUITES: &[Suite] = &[Suite {
-    name: "sslyze",
+    name: NAME,
     needs: &[Need::Sslyze],
     run: sslyze,
 }];
@@ -40,11 +47,14 @@ impl Certificate {
             .push(DnType::CommonName, "authority of the suites");
         let root = authority.self_signed(&key).expect("a sound authority");
         let issuer = Issuer::new(authority, key);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let today = date_time_ymd(1970, 1, 1) + now.expect("it is past 1970");
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("sound names");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = (today, today + LIFE);
         let key = KeyPair::generate().expect("keys can be made");
         let leaf = params.signed_by(&key, &issuer).expect("a sound request");
         for (file, text) in [
@@ -80,7 +90,7 @@ fn sslyze() {
     command
         .args(["-W", "ignore", "-m", "sslyze", "--certinfo_ca_file"])
         .arg(certificate.file("ca.pem"))
-        .args(["--mozilla_config=disable", "--json_out"])
+        .args(["--mozilla_config=intermediate", "--json_out"])
         .arg(&report)
         .args(SCANS)
         .arg(format!("localhost:{}", proxy.outbound().port()));
@@ -99,6 +109,21 @@ fn sslyze() {
         finished.stdout
     );
     judge(&servers[0]["scan_result"]);
+    compare(&finished.stdout);
+}
+
+/// What SSLyze finds to differ from Mozilla's profile for servers of general use, by its own words for it.
+fn compare(said: &str) {
+    let (_, compliance) = said
+        .split_once("COMPLIANCE AGAINST TLS CONFIGURATION")
+        .unwrap_or_else(|| panic!("SSLyze compared nothing: {said}"));
+    assert!(compliance.contains("\"intermediate\""), "{compliance}");
+    let findings: BTreeMap<&str, &str> = compliance
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("* ")?.split_once(':'))
+        .collect();
+    let failed = findings.keys().map(|key| (*key).to_owned()).collect();
+    only_exceptions(NAME, &failed, |key| format!("{key}:{}", findings[key]));
 }
 
 /// Everything there is to scan, but for the fields of HTTP.

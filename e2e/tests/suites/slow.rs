@@ -1,11 +1,13 @@
 //! slowhttptest: callers that take for ever do not take the service from the others.
 
 use crate::Suite;
-use crate::place::{in_front_of, without_proxy};
+use crate::place::{in_front_of, metric, without_proxy};
 use heddle_e2e::echo::Echo;
 use heddle_e2e::needs::Need;
 use heddle_e2e::process::Running;
+use heddle_e2e::script::Scripted;
 use heddle_e2e::wire::Wire;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -41,25 +43,49 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Slowhttptest],
         run: || {
             let kind = ["-X", "-w", "64", "-y", "128", "-n", "2", "-z", "32"];
-            endured(&kind, "?bytes=1000000");
+            endured(&kind, generous().address());
         },
     },
     Suite {
         name: "slowhttptest_range",
         needs: &[Need::Slowhttptest],
-        run: || endured(&["-R", "-a", "10", "-b", "3000", "-t", "HEAD"], ""),
+        run: || {
+            let kind = ["-R", "-a", "10", "-b", "1500", "-t", "HEAD"];
+            endured(&kind, Echo::start("slow").address());
+        },
     },
 ];
 
+/// A server with a megabyte for everybody, ready at once, and all the time to write it.
+fn generous() -> Scripted {
+    let answer = [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n".as_slice(),
+        &[b'x'; 1_000_000],
+    ]
+    .concat();
+    Scripted::start(move |mut guest| {
+        let stream = guest.wire.stream();
+        stream
+            .set_write_timeout(Some(LIMIT))
+            .expect("the time is not zero");
+        while let Some(head) = guest.request_head() {
+            guest.wire.read_rest(head, "");
+            if !guest.wire.try_send(&answer) {
+                return;
+            }
+        }
+    })
+}
+
 /// An attack whose connections the proxy's time-outs must have ended before it ends by itself.
 fn closed_in_time(kind: &[&str]) {
-    let (last, status) = attack(kind, "");
+    let (last, status) = attack(kind, Echo::start("slow").address());
     assert_eq!(status, ENDED, "the time-outs did not end them: {last:?}");
 }
 
 /// An attack that the proxy may let go on, with nearly all of its connections, or end early.
-fn endured(kind: &[&str], query: &str) {
-    let (last, status) = attack(kind, query);
+fn endured(kind: &[&str], server: SocketAddr) {
+    let (last, status) = attack(kind, server);
     match status.as_str() {
         ENDED => {}
         "Hit test time limit" => assert!(last.all() >= f64::from(CONNECTIONS) * 0.9, "{last:?}"),
@@ -84,10 +110,9 @@ impl Second {
 
 /// Runs one attack on a proxy with short time-outs, asks for something all the while, and reads the
 /// report: the service was available in each second. What comes back is the last second and how it ended.
-fn attack(kind: &[&str], query: &str) -> (Second, String) {
-    let echo = Echo::start("slow");
+fn attack(kind: &[&str], server: SocketAddr) -> (Second, String) {
     let proxy = in_front_of(
-        echo.address(),
+        server,
         "http1",
         "limits: {headerTimeout: 2s, bodyTimeout: 2s, idle: 5s}",
     );
@@ -107,12 +132,7 @@ fn attack(kind: &[&str], query: &str) -> (Second, String) {
             "-p",
             &PROBE.as_secs().to_string(),
         ])
-        .args([
-            "-u",
-            &format!("http://{}/{query}", proxy.outbound()),
-            "-g",
-            "-o",
-        ])
+        .args(["-u", &format!("http://{}/", proxy.outbound()), "-g", "-o"])
         .arg(folder.path().join("report"));
     let mut running = Running::start(&mut command);
     let started = Instant::now();
@@ -134,7 +154,7 @@ fn attack(kind: &[&str], query: &str) -> (Second, String) {
         answers += 1;
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert!(answers >= 10, "only {answers} probes");
+    assert!(answers >= 3, "only {answers} probes");
     let seconds = report(&folder.path().join("report.csv"), &running);
     let unavailable: Vec<_> = seconds
         .iter()
@@ -142,6 +162,8 @@ fn attack(kind: &[&str], query: &str) -> (Second, String) {
         .collect();
     assert!(unavailable.is_empty(), "not available in {unavailable:?}");
     assert!(seconds.len() >= 3, "seconds: {seconds:?}");
+    let ejections = metric(&proxy, "heddle_ejections_total", "");
+    assert_eq!(ejections, 0.0, "slow callers are no fault of the endpoint");
     let output = running.output();
     let status = output
         .lines()
