@@ -15,8 +15,8 @@ use crate::failpoint;
 use crate::money::{check_id, check_text};
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;
-use crate::web::{Input, Service, Stop};
-use axum::extract::{Path, State};
+use crate::web::{At, Input, Service, Stop};
+use axum::extract::State;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,7 @@ struct Wanted {
 
 async fn acquire(
     State(locks): State<Locks>,
-    Path(name): Path<String>,
+    At(name): At<String>,
     Input(wanted): Input<Wanted>,
 ) -> Result<Json<Value>, Problem> {
     check_id("name", &name, "")?;
@@ -203,7 +203,7 @@ fn over(name: &str) -> Problem {
 
 async fn keep(
     State(locks): State<Locks>,
-    Path((name, lease)): Path<(String, String)>,
+    At((name, lease)): At<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let held = locks.store.keep(&name, &lease).await?;
     held.map(|held| Json(granted(&held)))
@@ -212,7 +212,7 @@ async fn keep(
 
 async fn release(
     State(locks): State<Locks>,
-    Path((name, lease)): Path<(String, String)>,
+    At((name, lease)): At<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     if !locks.store.release(&name, &lease).await? {
         return Err(over(&name));

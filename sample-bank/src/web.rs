@@ -4,7 +4,7 @@ mod input;
 mod metrics;
 mod stop;
 
-pub use input::{Actor, Input, Key, Params};
+pub use input::{Actor, At, Input, Key, Params};
 pub use stop::Stop;
 
 use crate::Failure;

@@ -10,8 +10,8 @@ use crate::failpoint;
 use crate::ids;
 use crate::money::{Currency, Written, check_id, check_text};
 use crate::problem::{Code, Problem};
-use crate::web::{Actor, Input, Key};
-use axum::extract::{Path, State};
+use crate::web::{Actor, At, Input, Key};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{Method, StatusCode};
@@ -58,7 +58,7 @@ async fn add_customer(
 
 async fn customer(
     State(bank): State<Accounts>,
-    Path(id): Path<String>,
+    At(id): At<String>,
 ) -> Result<Json<Value>, Problem> {
     let customer = bank.database.read(OneCustomer(id)).await?;
     Ok(Json(json!({"id": customer.id, "name": customer.name})))
@@ -73,7 +73,7 @@ struct Secret {
 /// For the gateway: whether a customer may have a session. Says nothing about which of the two was wrong.
 async fn check_secret(
     State(bank): State<Accounts>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     Input(given): Input<Secret>,
 ) -> Result<Json<Value>, Problem> {
     let wrong = || {
@@ -106,7 +106,7 @@ struct NewAccount {
 /// Each step can be repeated and finds what it did before, so a repetition after a crash completes what was begun.
 async fn open_account(
     State(bank): State<Accounts>,
-    Path(customer): Path<String>,
+    At(customer): At<String>,
     Key(key): Key,
     trace: Trace,
     Input(new): Input<NewAccount>,
@@ -195,7 +195,7 @@ fn shown(owned: &Owned, cards: &[Card], ledger: &Value) -> Value {
 
 async fn accounts(
     State(bank): State<Accounts>,
-    Path(customer): Path<String>,
+    At(customer): At<String>,
     trace: Trace,
 ) -> Result<Json<Value>, Problem> {
     let owned = bank.database.read(AccountsOf(customer)).await?;
@@ -234,7 +234,7 @@ fn allow(actor: &Actor, owner: &str, what: &str) -> Result<(), Problem> {
 
 async fn account(
     State(bank): State<Accounts>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     actor: Actor,
     trace: Trace,
 ) -> Result<Json<Value>, Problem> {
@@ -245,7 +245,7 @@ async fn account(
 /// Whose an account is, without asking the ledger.
 async fn owner(
     State(bank): State<Accounts>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     actor: Actor,
 ) -> Result<Json<Value>, Problem> {
     let owned = bank.owned(id, &actor).await?;
@@ -261,7 +261,7 @@ struct NewCard {
 
 async fn add_card(
     State(bank): State<Accounts>,
-    Path(account): Path<String>,
+    At(account): At<String>,
     actor: Actor,
     Input(new): Input<NewCard>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
@@ -278,7 +278,7 @@ async fn add_card(
 
 async fn cards(
     State(bank): State<Accounts>,
-    Path(account): Path<String>,
+    At(account): At<String>,
     actor: Actor,
 ) -> Result<Json<Value>, Problem> {
     let owned = bank.owned(account, &actor).await?;
@@ -300,7 +300,7 @@ fn shown_card(card: &Card) -> Value {
 
 async fn card(
     State(bank): State<Accounts>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     actor: Actor,
 ) -> Result<Json<Value>, Problem> {
     check_id("card", &id, "card-")?;
@@ -320,7 +320,7 @@ struct CardChange {
 
 async fn change_card(
     State(bank): State<Accounts>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     actor: Actor,
     Input(change): Input<CardChange>,
 ) -> Result<Json<Value>, Problem> {

@@ -305,3 +305,116 @@ impl ToSql for Value {
 fn fault(error: rusqlite::Error) -> Fault {
     Fault::row(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{Database, Location};
+    use crate::problem::{Code, Problem};
+
+    const SCHEMA: Schema = Schema {
+        tables: "CREATE TABLE IF NOT EXISTS t (n BIGINT PRIMARY KEY);",
+        sqlite: "",
+        postgres: "",
+    };
+
+    /// Writes a number, and then refuses, fails, or does not.
+    struct Add(i64, Option<&'static str>);
+
+    impl Work for Add {
+        type Output = ();
+
+        async fn run(&self, tx: &mut Transaction<'_>) -> Result<(), Fault> {
+            tx.execute("INSERT INTO t VALUES ($1)", &[self.0.into()])
+                .await?;
+            match self.1 {
+                None => Ok(()),
+                Some("refuse") => Err(Problem::malformed("odd").into()),
+                Some(sql) => tx.execute(sql, &[]).await.map(|_| ()),
+            }
+        }
+    }
+
+    struct Numbers;
+
+    impl Work for Numbers {
+        type Output = Vec<i64>;
+
+        async fn run(&self, tx: &mut Transaction<'_>) -> Result<Vec<i64>, Fault> {
+            let rows = tx.query("SELECT n FROM t ORDER BY n", &[]).await?;
+            rows.iter().map(|row| row.int(0)).collect()
+        }
+    }
+
+    async fn open(folder: &Path) -> Database {
+        let location = Location::Sqlite(folder.join("t.db"));
+        Database::open(&location, &SCHEMA).await.unwrap()
+    }
+
+    /// Holds the file's write lock, as another process would, so that works gather in the queue.
+    fn other_writer(folder: &Path) -> Connection {
+        let other = Connection::open(folder.join("t.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other
+    }
+
+    #[tokio::test]
+    async fn works_of_one_batch_do_not_undo_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(folder.path()).await;
+        let other = other_writer(folder.path());
+        let works = (0..40).map(|n| {
+            let end = match n % 4 {
+                1 => Some("refuse"),
+                2 => Some("INSERT INTO t VALUES (0)"), // fails: it is there
+                _ => None,
+            };
+            database.write(Add(n, end))
+        });
+        let freeing = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            other.execute_batch("ROLLBACK").unwrap();
+        };
+        let (outcomes, ()) = tokio::join!(futures_util::future::join_all(works), freeing);
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            let wanted = [None, Some(Code::Malformed), Some(Code::Unavailable), None];
+            assert_eq!(
+                outcome.err().map(|problem| problem.code),
+                wanted[n % 4],
+                "{n}"
+            );
+        }
+        let kept = database.read(Numbers).await.unwrap();
+        assert_eq!(
+            kept,
+            (0..40)
+                .filter(|n| n % 4 == 0 || n % 4 == 3)
+                .collect::<Vec<i64>>()
+        );
+    }
+
+    #[tokio::test]
+    async fn readers_wait_for_no_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(folder.path()).await;
+        database.write(Add(1, None)).await.unwrap();
+        let other = other_writer(folder.path());
+        other.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+        assert_eq!(
+            database.read(Numbers).await.unwrap(),
+            [1],
+            "half of a transaction is not seen"
+        );
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(database.read(Numbers).await.unwrap(), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn readers_do_not_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(folder.path()).await;
+        let refused = database.read(Add(1, None)).await.unwrap_err();
+        assert_eq!(refused.code, Code::Unavailable);
+        assert!(database.read(Numbers).await.unwrap().is_empty());
+    }
+}

@@ -6,9 +6,9 @@ use crate::clock;
 use crate::failpoint;
 use crate::money::check_id;
 use crate::problem::{Code, Problem};
-use crate::web::{Input, Key};
+use crate::web::{At, Input, Key};
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -92,7 +92,7 @@ async fn accounts(
 async fn account(
     State(gateway): State<Gateway>,
     Customer(customer): Customer,
-    Path(id): Path<String>,
+    At(id): At<String>,
 ) -> Result<Response, Problem> {
     check_id("account", &id, "acc-")?;
     let url = format!("http://accounts/accounts/{id}");
@@ -105,7 +105,7 @@ async fn account(
 async fn feed(
     State(gateway): State<Gateway>,
     Customer(customer): Customer,
-    Path(id): Path<String>,
+    At(id): At<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = query.map_or(String::new(), |query| format!("?{query}"));
@@ -117,7 +117,7 @@ async fn feed(
 async fn spending(
     State(gateway): State<Gateway>,
     Customer(customer): Customer,
-    Path(id): Path<String>,
+    At(id): At<String>,
 ) -> Result<Response, Problem> {
     let behalf = gateway.on_behalf_of(&customer);
     behalf.feed(&id, &format!("{id}/spending")).await
@@ -150,7 +150,7 @@ async fn pay(
 async fn card(
     State(gateway): State<Gateway>,
     Customer(customer): Customer,
-    Path(id): Path<String>,
+    At(id): At<String>,
 ) -> Result<Response, Problem> {
     check_id("card", &id, "card-")?;
     let url = format!("http://accounts/cards/{id}");
@@ -163,7 +163,7 @@ async fn card(
 async fn change_card(
     State(gateway): State<Gateway>,
     Customer(customer): Customer,
-    Path(id): Path<String>,
+    At(id): At<String>,
     Input(body): Input<Value>,
 ) -> Result<Response, Problem> {
     check_id("card", &id, "card-")?;

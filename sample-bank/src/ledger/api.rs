@@ -13,8 +13,8 @@ use crate::failpoint;
 use crate::ids;
 use crate::money::{Currency, Written, check_id, check_text};
 use crate::problem::Problem;
-use crate::web::{Input, Key, Params};
-use axum::extract::{FromRequestParts, Path, State};
+use crate::web::{At, Input, Key, Params};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -284,7 +284,7 @@ struct NewCapture {
 
 async fn capture(
     State(ledger): State<Ledger>,
-    Path(hold): Path<String>,
+    At(hold): At<String>,
     Key(key): Key,
     Fenced(fence): Fenced,
     trace: Trace,
@@ -305,7 +305,7 @@ async fn capture(
 
 async fn release(
     State(ledger): State<Ledger>,
-    Path(hold): Path<String>,
+    At(hold): At<String>,
     Key(key): Key,
     Fenced(fence): Fenced,
     trace: Trace,
@@ -354,10 +354,7 @@ impl Ledger {
     }
 }
 
-async fn account(
-    State(ledger): State<Ledger>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+async fn account(State(ledger): State<Ledger>, At(id): At<String>) -> Result<Json<Value>, Problem> {
     let account = ledger.database.read(reads::OneAccount(id)).await?;
     Ok(Json(view::account(&account)))
 }
@@ -381,7 +378,7 @@ fn page(limit: Option<i64>) -> Result<i64, Problem> {
 
 async fn entries(
     State(ledger): State<Ledger>,
-    Path(account): Path<String>,
+    At(account): At<String>,
     Params(at): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
     let (after, limit) = (at.after, page(at.limit)?);
@@ -407,7 +404,7 @@ async fn transactions(
 
 async fn transaction(
     State(ledger): State<Ledger>,
-    Path(id): Path<String>,
+    At(id): At<String>,
 ) -> Result<Json<Value>, Problem> {
     ledger
         .database
@@ -473,18 +470,12 @@ async fn open_holds(
     Ok(Json(json!({"holds": holds})))
 }
 
-async fn hold(
-    State(ledger): State<Ledger>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+async fn hold(State(ledger): State<Ledger>, At(id): At<String>) -> Result<Json<Value>, Problem> {
     let hold = ledger.database.read(reads::OneHold(id)).await?;
     Ok(Json(view::hold(&hold)))
 }
 
-async fn key(
-    State(ledger): State<Ledger>,
-    Path(key): Path<String>,
-) -> Result<Json<Value>, Problem> {
+async fn key(State(ledger): State<Ledger>, At(key): At<String>) -> Result<Json<Value>, Problem> {
     ledger.database.read(reads::OneKey(key)).await.map(Json)
 }
 

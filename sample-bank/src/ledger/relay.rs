@@ -24,8 +24,8 @@ const BATCH: i64 = 80;
 const BATCH_BYTES: usize = 48 * 1024;
 /// Between two looks at an empty outbox: other replicas write into it as well.
 const LOOK: Duration = Duration::from_millis(25);
-/// The lock's lease, and how long one call for it waits.
-const TTL: Duration = Duration::from_secs(5);
+/// The lock's lease: for as long events wait after their relay has died. And how long one call for the lock waits.
+const TTL: Duration = Duration::from_secs(3);
 const WAIT: Duration = Duration::from_secs(3);
 /// After a failure; it doubles up to the second.
 const BACKOFF: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use super::{BODY_LIMIT, USER};
 use crate::money::check_id;
 use crate::problem::{Code, Problem};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
@@ -37,6 +37,20 @@ fn unread(rejection: BytesRejection) -> Problem {
         )
     } else {
         Problem::malformed("the body ended before its end")
+    }
+}
+
+/// What stands in the path, decoded.
+#[derive(Debug, Clone)]
+pub struct At<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = Path::<T>::from_request_parts(parts, state).await;
+        read.map(|Path(value)| Self(value))
+            .map_err(|error| Problem::malformed(format!("the path cannot be read: {error}")))
     }
 }
 

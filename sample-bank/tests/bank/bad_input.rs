@@ -205,6 +205,7 @@ fn accounts_and_paths() -> Vec<Row> {
         new("an unknown currency", with(a(), "/currency", json!("BTC")), 422, "unknown-currency"),
         get("an unknown account", "/accounts/acc-nobody", 404, "unknown-account"),
         get("entries of nobody", "/accounts/acc-nobody/entries", 404, "unknown-account"),
+        get("a path that is no UTF-8", "/accounts/%FF", 400, "malformed"),
         get("an unknown transaction", "/transactions/txn-nobody", 404, "not-found"),
         get("a limit of zero", "/transactions?limit=0", 400, "malformed"),
         get("a large limit", "/transactions?limit=1001", 400, "malformed"),
