@@ -296,17 +296,30 @@ impl Proxy {
     ///
     /// When the process has ended.
     pub fn resident(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the process has ended.
+    pub fn most_resident(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, key: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id()))
             .expect("a running process has a status");
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("Linux reports VmRSS");
+            .find_map(|line| line.strip_prefix(key))
+            .expect("Linux reports it");
         let kibibytes: usize = line
             .trim()
             .trim_end_matches(" kB")
             .parse()
-            .expect("VmRSS is in kB");
+            .expect("it is in kB");
         kibibytes * 1024
     }
 

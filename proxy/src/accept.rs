@@ -39,6 +39,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LONG_ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// Failures with the short pause.
 const SHORT_PAUSES: u32 = 20;
+/// What a connection takes beside its head: tasks, parser, TLS.
+const CONNECTION_BYTES: usize = 64 * 1024;
 /// Connections handed from one worker to another when it has so many more, and a quarter more.
 const UNEVEN: usize = 2;
 
@@ -66,6 +68,9 @@ pub(crate) fn start(
 async fn accept_all(worker: &Rc<Worker>, state: &Rc<ListenerState>, listener: &TcpListener) {
     let mut failures = 0;
     loop {
+        // A head takes its size in bytes, and as much again while it is parsed.
+        let bytes = 2 * state.running.borrow().spec.limits.header_bytes + CONNECTION_BYTES;
+        worker.shared.memory.admission(bytes).await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if failures > 0 {
@@ -105,12 +110,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Whether the listener may have another connection; it is counted and told when not.
 fn has_room(worker: &Worker, state: &ListenerState, peer: SocketAddr) -> bool {
-    let Some(told) = worker.lacks_room(state) else {
-        return true;
-    };
+    let lacks = worker.lacks_room(state);
+    let has_room = lacks.is_none();
+    if let Some(told) = lacks {
+        turn_away(worker, state, peer, told);
+    }
+    has_room
+}
+
+fn turn_away(worker: &Worker, state: &ListenerState, peer: SocketAddr, told: Told) {
     let (reason, why) = (told.class, told.text);
     let listener = state.running.borrow();
-    listener.metrics.refused.inc(told.class);
+    listener.metrics.refused.inc(reason);
     access::tell(worker, &listener, peer.ip(), told);
     if let Some(times) = worker.shared.descriptors.told.due(clock::now()) {
         tracing::warn!(
@@ -120,7 +131,6 @@ fn has_room(worker: &Worker, state: &ListenerState, peer: SocketAddr) -> bool {
             "connections refused: {why}"
         );
     }
-    false
 }
 
 fn accepted(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: TcpStream, peer: SocketAddr) {
@@ -172,6 +182,10 @@ pub(crate) fn adopt(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: StdT
         .and_then(|stream| stream.peer_addr().map(|peer| (stream, peer)));
     // A connection that is already gone is no loss.
     if let Ok((stream, peer)) = taken {
+        // Others may have come while it was handed over.
+        if let Some(told) = worker.lacks_room(state) {
+            return turn_away(worker, state, peer, told);
+        }
         begin(worker, state, stream, peer);
     }
 }

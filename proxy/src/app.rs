@@ -4,7 +4,7 @@ use crate::discovery::{Addr, Discovery};
 use crate::handover::Inherited;
 use crate::hold::Hold;
 use crate::metrics::Metrics;
-use crate::resources::{LOOK, Raised};
+use crate::resources::{LOOK, LOOK_FOR_LIMIT, Raised};
 use crate::shared::{Running, RunningListener, Shared};
 use crate::view::{EndpointView, SetView};
 use crate::worker::{self, COMMANDS, Command, drain_window};
@@ -282,8 +282,11 @@ impl App {
             let memory = &self.shared.memory;
             memory.look(configured);
             metrics.memory(memory.limit(), memory.pressure());
-            // What has no limit now may have one later: groups and configurations change.
-            let pause = if memory.limit() == 0 { LOOK * 50 } else { LOOK };
+            let pause = if memory.limit() == 0 {
+                LOOK_FOR_LIMIT
+            } else {
+                LOOK
+            };
             tokio::time::sleep(pause).await;
         }
     }

@@ -9,5 +9,5 @@ mod seldom;
 pub(crate) use descriptors::{Descriptors, Lent};
 pub use descriptors::{Raised, raise_descriptors, with_inherited_limit};
 pub(crate) use lack::{Lack, lack_of};
-pub(crate) use memory::{LOOK, Memory};
+pub(crate) use memory::{LOOK, LOOK_FOR_LIMIT, Memory};
 pub(crate) use seldom::Seldom;

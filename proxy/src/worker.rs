@@ -72,6 +72,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a connection may be idle where others find no room: long enough for a caller that is at work, and short
 /// enough that those who do nothing leave (nginx closes its oldest idle ones likewise).
 const IDLE_WHEN_FULL: Duration = Duration::from_secs(5);
+/// How long a head may take when memory is short; most come in one piece.
+const HEAD_WHEN_SHORT: Duration = Duration::from_secs(1);
 /// Ticks between sweeps of pools and caches.
 const SWEEP_EVERY: u32 = 4;
 
@@ -442,6 +444,9 @@ impl Worker {
             }
             if short_of_memory {
                 limits.write_timeout = limits.write_timeout.min(IDLE_WHEN_FULL);
+                limits.body_timeout = limits.body_timeout.min(IDLE_WHEN_FULL);
+                // Requests that are not there yet are the ones to give up first.
+                limits.header_timeout = limits.header_timeout.min(HEAD_WHEN_SHORT);
             }
             let (phase, since) = connection.state.phase();
             if phase != Phase::Tunnel && connection.state.is_blocked(now, limits.write_timeout) {

@@ -59,7 +59,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 fn held_and_closed(first: &[u8], most: usize) {
     let echo = Echo::start("echo");
     let setup = Setup::new()
-        .listener("outbound", "limits: {idle: 20s, connections: 10100}")
+        .listener("outbound", "limits: {idle: 12s, connections: 10100}")
         .replicas("echo", &[echo.address()]);
     let proxy = Proxy::start(&setup);
     let mut active = served(proxy.outbound());

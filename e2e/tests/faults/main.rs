@@ -5,5 +5,6 @@ mod clock;
 mod descriptors;
 mod idle;
 mod memory;
+mod ports;
 mod slow;
 mod support;

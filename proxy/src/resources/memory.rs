@@ -6,9 +6,14 @@ use heddle_core::overload::{Pressure, pressure};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::time::sleep;
 
-/// How often memory is looked at, where there is a limit; it costs a few microseconds.
-pub(crate) const LOOK: Duration = Duration::from_millis(100);
+/// How often memory is looked at, where there is a limit; it costs some ten microseconds.
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
+/// Looks for which a connection may have to wait.
+const LOOKS: usize = 50;
+/// How often a limit is looked for, where there is none: groups and configurations change.
+pub(crate) const LOOK_FOR_LIMIT: Duration = Duration::from_secs(5);
 /// A limit of this or more is none: what the kernel shows where nothing is set.
 const NO_LIMIT: u64 = 1 << 60;
 
@@ -18,6 +23,10 @@ pub(crate) struct Memory {
     /// 0: there is none.
     limit: AtomicU64,
     level: AtomicU8,
+    /// What the last look found.
+    resident: AtomicU64,
+    /// What connections may take that were accepted a moment ago, and is not seen yet.
+    promised: AtomicU64,
     told: Seldom,
 }
 
@@ -30,6 +39,10 @@ impl Memory {
             self.level.store(Pressure::Low as u8, Relaxed);
             return;
         };
+        self.resident.store(resident, Relaxed);
+        // A promise is forgotten within some tenths of a second: by then it is kept, or will not be soon.
+        let promised = self.promised.load(Relaxed);
+        self.promised.fetch_sub(promised.div_ceil(16), Relaxed);
         let before = self.pressure();
         let level = pressure(resident, limit, before);
         self.level.store(level as u8, Relaxed);
@@ -40,6 +53,33 @@ impl Memory {
             };
             tracing::warn!(resident, limit, "memory is short: {what}");
         }
+    }
+
+    /// Resolves when a connection that may take so many bytes fits with those that came a moment ago, or when memory
+    /// is full, so that connections are refused, and after a second at the latest. A crowd that comes between two looks
+    /// waits in the kernel's queue.
+    pub(crate) async fn admission(&self, bytes: usize) {
+        for _ in 0..LOOKS {
+            if self.admits(bytes) || self.is_full() {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Whether so many bytes fit; then they are promised.
+    fn admits(&self, bytes: usize) -> bool {
+        let limit = self.limit.load(Relaxed);
+        if limit == 0 {
+            return true;
+        }
+        let promised = self.promised.load(Relaxed) + bytes as u64;
+        let sum = self.resident.load(Relaxed).saturating_add(promised);
+        let admits = pressure(sum, limit, Pressure::Low) != Pressure::Full && !self.is_full();
+        if admits {
+            self.promised.fetch_add(bytes as u64, Relaxed);
+        }
+        admits
     }
 
     /// How close it is.
@@ -114,6 +154,25 @@ mod tests {
             memory.look(Some(limit));
             assert_eq!((memory.pressure(), memory.limit()), (expected, limit));
         }
+    }
+
+    #[test]
+    fn a_crowd_between_two_looks_is_bounded() {
+        let memory = Memory::default();
+        assert!(memory.admits(usize::MAX >> 1), "there is no limit");
+        let used = resident().expect("Linux has statm");
+        let limit = used * 2;
+        memory.look(Some(limit));
+        let admitted = (0..10_000).take_while(|_| memory.admits(1 << 16)).count();
+        let room = (limit * heddle_core::overload::FULL / 100 - used) >> 16;
+        assert!(
+            (1..=room as usize + 1).contains(&admitted),
+            "{admitted} of {room}"
+        );
+        for _ in 0..400 {
+            memory.look(Some(limit));
+        }
+        assert!(memory.admits(1 << 16), "promises are forgotten");
     }
 
     #[test]
