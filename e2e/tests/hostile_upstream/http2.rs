@@ -253,6 +253,19 @@ fn interim_answers_are_dropped() {
     }
 }
 
+/// However many there are, they are not kept.
+#[test]
+fn a_flood_of_interim_answers_stays_small() {
+    let interim = frame(HEADERS, END_HEADERS, FIRST, &block(&[(":status", "103")]));
+    let mut bytes = interim.repeat(100_000);
+    bytes.extend(with(&[]));
+    let place = place(&[("interim", bytes)]);
+    let before = place.proxy.resident();
+    assert_eq!(place.ask(GET).text(), "hello");
+    let grown = place.proxy.resident().saturating_sub(before);
+    assert!(grown < 24 * 1024 * 1024, "grew by {grown} bytes");
+}
+
 /// GOAWAY with an error is the service's word, not a broken one.
 #[test]
 fn a_service_that_gives_up_is_no_broken_one() {
