@@ -29,8 +29,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Requests in flight at most; beyond, a request is told as not sent, since this machine cannot keep the rate.
-const IN_FLIGHT: usize = 2000;
+/// Requests in flight at most; beyond, a request is told as not sent. Customers who wait for an answer do not begin
+/// something new without end.
+const IN_FLIGHT: usize = 256;
 
 /// Arguments of `heddle-bank load`.
 #[derive(Debug, Clone, clap::Args)]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Rows of one answer.
 const PAGE: usize = 500;
-/// Tries of one question: a replica may just be starting again.
-const TRIES: usize = 40;
+/// Tries of one question: a replica or a broker may just be starting again.
+const TRIES: usize = 120;
 
 /// A client that calls names.
 #[derive(Debug)]

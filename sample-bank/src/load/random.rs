@@ -23,6 +23,13 @@ impl Random {
         self.number().checked_rem(bound).unwrap_or(0)
     }
 
+    /// A number from 0 to below 1.
+    pub fn share(&mut self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+        let bits = (self.number() >> 11) as f64;
+        bits / 9_007_199_254_740_992.0
+    }
+
     /// One of `many`.
     ///
     /// # Panics

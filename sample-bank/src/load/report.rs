@@ -49,7 +49,7 @@ impl Tally {
             Outcome::Acknowledged { .. } => format!("{} acknowledged", order.name),
             Outcome::Declined { reason } => format!("{} declined: {reason}", order.name),
             Outcome::Refused { status, code } => format!("{} refused: {status} {code}", order.name),
-            Outcome::Unknown { detail } => format!("{} without an answer: {detail}", order.name),
+            Outcome::Unknown { .. } => format!("{} without an answer", order.name),
         };
         if order.payment.is_some() || !matches!(outcome, Outcome::Acknowledged { .. }) {
             *self.counts.entry(what).or_default() += 1;

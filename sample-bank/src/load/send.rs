@@ -3,6 +3,7 @@
 use super::journal::Outcome;
 use super::order::Order;
 use super::people::{Customer, People};
+use super::random::Random;
 use crate::Failure;
 use crate::ids;
 use reqwest::header::HeaderMap;
@@ -16,9 +17,10 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(12);
-/// The wait before the second try; doubled up to the longest.
-const AGAIN: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(2);
+/// The wait before the second try; doubled up to the longest, and never the same for two customers, so that they do not
+/// come back together to a service that has just started again.
+const AGAIN: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// All customers, signed in.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ impl Sender {
         let until = Instant::now() + PATIENCE;
         let mut wait = AGAIN;
         let mut tries = 0;
+        // Keys are random, so this differs from request to request.
+        let mut random = Random::new(key.bytes().fold(0, |sum, byte| sum << 5 ^ u64::from(byte)));
         loop {
             tries += 1;
             let detail = match self.try_once(order, &key).await {
@@ -111,10 +115,11 @@ impl Sender {
                     Err(why) => why,
                 },
             };
-            if Instant::now() + wait > until {
+            let pause = wait.mul_f64(0.5 + random.share());
+            if Instant::now() + pause > until {
                 return (Outcome::Unknown { detail }, tries);
             }
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(pause).await;
             wait = (wait * 2).min(LONGEST);
         }
     }

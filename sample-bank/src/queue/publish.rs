@@ -8,7 +8,7 @@ use crate::web::BODY_LIMIT;
 use futures_util::future::join_all;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer, PurgeConfig};
 use rdkafka::util::Timeout;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -166,7 +166,7 @@ impl Publisher {
         {
             Ok(delivery) => Ok((delivery.partition, delivery.offset)),
             Err((error, _)) => {
-                self.recover(&producer);
+                self.recover(&producer, &error);
                 Err(match error {
                     KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
                         Problem::new(Code::TooLarge, "the broker takes no event of this size")
@@ -178,9 +178,18 @@ impl Publisher {
     }
 
     /// A producer that lost its place among the broker's sequence numbers takes nothing more: a new one begins afresh.
-    fn recover(&self, broken: &FutureProducer) {
-        let Some((code, why)) = broken.client().fatal_error() else {
-            return;
+    ///
+    /// One that timed out would go on with a new epoch of its own, of which the embedded broker knows nothing (tansu 0.6
+    /// panics). What it still holds is answered 503 and comes again.
+    fn recover(&self, broken: &FutureProducer, error: &KafkaError) {
+        let timed_out = matches!(
+            error,
+            KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)
+        );
+        let why = match broken.client().fatal_error() {
+            Some((code, why)) => format!("{code}: {why}"),
+            None if timed_out => "the broker did not answer in time".to_owned(),
+            None => return,
         };
         let mut current = self
             .producer
@@ -189,9 +198,12 @@ impl Publisher {
         if current.client().native_ptr() != broken.client().native_ptr() {
             return; // somebody else was here
         }
-        tracing::warn!(%code, why, "a new producer");
+        tracing::warn!(why, "a new producer");
         match self.kafka.producer() {
-            Ok(new) => *current = new,
+            Ok(new) => {
+                *current = new;
+                broken.purge(PurgeConfig::default().queue().inflight());
+            }
             Err(error) => tracing::error!(%error, "no new producer"),
         }
     }
