@@ -301,7 +301,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Notes what came of writing `all` bytes. An HTTP/2 server may have closed with a `GOAWAY` that is still to
+    /// be read, and says which streams it did not process: a failed write must not keep that from being
+    /// heard. Reading tells that it is gone.
+    fn wrote(&self, written: Poll<io::Result<usize>>, all: usize) -> Poll<io::Result<usize>> {
+        let is_upstream_http2 = self.state.is_none() && self.heard.is_some();
+        if is_upstream_http2 && matches!(written, Poll::Ready(Err(_))) {
+            return Poll::Ready(Ok(all));
+        }
         if let Some(state) = &self.state {
             state.flushed.store(false, Relaxed);
             let blocked = state.blocked.load(Relaxed);
@@ -363,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(written)
+        self.wrote(written, buf.len())
     }
 
     fn poll_write_vectored(
@@ -373,7 +380,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(written)
+        self.wrote(written, bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {

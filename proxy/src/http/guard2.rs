@@ -25,6 +25,9 @@ use tokio::time::{Sleep, sleep};
 const LINGER: Duration = Duration::from_millis(500);
 /// And how many; beyond, the connection is closed at once.
 const LINGER_BYTES: usize = 1024 * 1024;
+/// How long a caller may take to close its half after the last answer. What it sends meanwhile, streams that the
+/// GOAWAY says were not processed, would be answered by a reset that overtakes that very GOAWAY.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a caller that was told to go for having been idle may stay.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -409,7 +412,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
+    /// Finishes our half, then waits for the caller to finish its own.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.end.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            this.end = Some((End::Lingering(0), Box::pin(sleep(LAST_WORDS))));
+        }
+        this.poll_end(cx).map(|_| Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    fn guarded() -> (DuplexStream, Guarded<DuplexStream>) {
+        let (caller, stream) = duplex(1024);
+        let state = ConnState::new(Arc::default());
+        let io = Io::downstream(stream, bytes::Bytes::new(), state.clone());
+        let metrics = Metrics::new(10).listener("outbound");
+        (caller, Guarded::new(io, 1024, state, metrics))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_caller_sends_after_the_end_is_read_until_it_ends_too() {
+        let (mut caller, mut guarded) = guarded();
+        let began = Instant::now();
+        let ending = async { guarded.shutdown().await };
+        let late = async {
+            assert_eq!(
+                caller.read(&mut [0]).await.unwrap(),
+                0,
+                "our half ends at once"
+            );
+            for _ in 0..100 {
+                caller.write_all(&[0; 512]).await.unwrap();
+            }
+            caller.shutdown().await.unwrap();
+        };
+        tokio::join!(ending, late).0.unwrap();
+        assert!(began.elapsed() < LAST_WORDS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_never_ends_is_not_waited_for_long() {
+        let (_caller, mut guarded) = guarded();
+        let began = Instant::now();
+        guarded.shutdown().await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), LAST_WORDS.as_secs());
     }
 }
