@@ -7,6 +7,7 @@ use crate::process::Bank;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::time::Duration;
 
 fn two(engines: &Engines, engine: Engine) -> (Bank, [Book; 2]) {
     let bank = Bank::new(engines, engine);
@@ -206,4 +207,94 @@ async fn wander(book: &Book, seed: u64, who: u64) -> usize {
         }
     }
     acknowledged
+}
+
+/// Connections to the database are cut, or somebody else holds its file, in the middle of transactions.
+pub(crate) fn a_disturbed_database_loses_nothing(engines: &Engines, engine: Engine) {
+    let bank = Bank::new(engines, engine);
+    let book = Book::of(bank.start("ledger"));
+    block_on(async {
+        book.account("acc-a", 100_000).await;
+        book.account("acc-b", 100_000).await;
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let customers = (0..4).map(|who| insist(&book, who));
+        let working = async {
+            let acknowledged = join_all(customers).await;
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+            acknowledged
+        };
+        let (acknowledged, disturbed) = tokio::join!(working, disturb(&bank, engine, &done));
+        assert!(disturbed > 0, "nothing was disturbed");
+        let ids: HashSet<String> = acknowledged.into_iter().flatten().collect();
+        assert_eq!(ids.len(), 160, "each key has a transaction of its own");
+        book.check().await;
+        let transactions = book.get("/totals").await["transactions"].as_u64();
+        assert_eq!(transactions, Some(160 + 2), "with the two openings");
+        for account in ["acc-a", "acc-b"] {
+            assert_eq!(book.events(account).await.len(), 161);
+        }
+        eprintln!(
+            "160 transfers, {disturbed} disturbances on {}",
+            engine.name()
+        );
+    });
+}
+
+/// Forty transfers, each asked for until it is acknowledged.
+async fn insist(book: &Book, who: usize) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for step in 0..40 {
+        let key = format!("{who}-{step}");
+        let (from, to) = if who % 2 == 0 {
+            ("acc-a", "acc-b")
+        } else {
+            ("acc-b", "acc-a")
+        };
+        let mut tries = 0;
+        let answer = loop {
+            let answer = book
+                .post("/transactions", &key, transfer(from, to, 1))
+                .await;
+            if answer.status != 503 {
+                break answer;
+            }
+            tries += 1;
+            assert!(tries < 500, "{key} is never answered: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert!(answer.status == 201 || answer.replayed, "{answer:?}");
+        acknowledged.push(answer.body["id"].as_str().unwrap().to_owned());
+    }
+    acknowledged
+}
+
+async fn disturb(bank: &Bank, engine: Engine, done: &std::sync::atomic::AtomicBool) -> usize {
+    let mut disturbed = 0;
+    while !done.load(std::sync::atomic::Ordering::SeqCst) {
+        if engine == Engine::Postgres {
+            let (client, connection) =
+                tokio_postgres::connect(bank.database(), tokio_postgres::NoTls)
+                    .await
+                    .expect("the server answers");
+            tokio::spawn(connection);
+            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            disturbed += client
+                .query(cut, &[])
+                .await
+                .expect("connections are cut")
+                .len();
+        } else {
+            let path = bank.database().trim_start_matches("sqlite:");
+            let other = rusqlite::Connection::open(path).expect("the file is there");
+            other
+                .execute_batch("BEGIN IMMEDIATE")
+                .expect("the lock is had within seconds");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            other.execute_batch("ROLLBACK").expect("it can be undone");
+            disturbed += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    disturbed
 }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 type Test = fn(&Engines, Engine);
 
 #[rustfmt::skip]
-const TABLES: [(&str, Test); 19] = [
+const TABLES: [(&str, Test); 20] = [
     ("book_keeps_both_sides", book::keeps_both_sides),
     ("book_holds_captures_releases", book::holds_captures_releases),
     ("book_holds_expire", book::holds_expire),
@@ -39,6 +39,7 @@ const TABLES: [(&str, Test); 19] = [
     ("law_same_key_at_once_is_done_once", laws::same_key_at_once_is_done_once),
     ("law_no_account_falls_below_its_floor", laws::no_account_falls_below_its_floor),
     ("law_debits_equal_credits", laws::debits_equal_credits),
+    ("law_a_disturbed_database_loses_nothing", laws::a_disturbed_database_loses_nothing),
     ("outbox_is_published_in_order", outbox::is_published_in_order),
     ("outbox_waits_for_the_queue", outbox::waits_for_the_queue),
     ("kills_of_the_ledger_lose_nothing", kills::of_the_ledger_lose_nothing),
