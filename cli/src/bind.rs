@@ -8,7 +8,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Prints the tree that a name binds to.
+/// Print what a name binds to
 ///
 /// Without a configuration every name of the known namers counts as existing and binds to its id, so that a dtab can be
 /// tried by itself: /#/static/NAME, /#/files/NAME, /#/dns/HOST/PORT, /#/dns-srv/NAME,
@@ -17,12 +17,16 @@ use std::process::ExitCode;
 ///
 /// Exits 0 when the name was bound, be it to neg, and 1 when it could not be: a cycle, a failing namer, a mistake.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    group = clap::ArgGroup::new("by").args(["dtab", "config"]).required(true).multiple(true),
+    after_help = "Try: heddle bind --dtab '/svc => /#/static ; /svc/a => /svc/b' /svc/a"
+)]
 pub(crate) struct Args {
     /// The name, such as /svc/accounts
     path: String,
     /// Dentries, such as '/svc => /#/static'; with -c they come behind those of the configuration and so win
-    #[arg(long, value_name = "DTAB", required_unless_present = "config")]
+    #[arg(long, value_name = "DTAB")]
     dtab: Option<String>,
     /// A proxy's configuration file
     #[arg(short, long, value_name = "FILE")]

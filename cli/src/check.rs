@@ -12,7 +12,10 @@ use std::process::ExitCode;
 /// Folders within folders are followed so deep; a loop of links must end.
 const MAX_DEPTH: usize = 16;
 
-/// Check proxy files, rule files and folders of them; exits 1 when there is an error.
+/// Tell every mistake in configuration files
+///
+/// Each with its place, the reason and a way to mend it (docs/findings.md). Exits 1 when there is an error, 0 with warnings
+/// alone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Proxy files, rule files, or folders whose `.yaml` and `.yml` files are checked.

@@ -13,7 +13,10 @@ mod tour;
 use clap::Args;
 use std::process::ExitCode;
 
-/// What `heddle demo` takes.
+/// Take a tour on real traffic: canary, slow replica, killed replica
+///
+/// It starts services, a proxy and a load on this machine, shows what happens on the terminal and on the dashboard, and ends
+/// with what it has proved.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DemoArgs {
     /// Makes one bounded tour, prints the table, and exits non-zero if a promise broke

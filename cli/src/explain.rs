@@ -6,22 +6,27 @@ use heddle_proxy::explain;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Explains where a request goes, step by step: the identifier that named it, the rule it met, each delegation with the
-/// dentry that fired, the split, and the endpoints.
+/// Explain where a request goes, step by step
+///
+/// The identifier that named it, the rule it met, each delegation with the dentry that fired, the split, and the endpoints.
 ///
 /// By default from a configuration file alone: nothing is sent, and DNS is not asked. With --live a running proxy is
 /// asked, which also knows the state and the score of each endpoint.
 ///
 /// Exits 0 when there is an explanation, be it of a request that fails, and 1 otherwise.
 #[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("whom").args(["config", "live"]).required(true),
+    after_help = "Try: heddle explain -c heddle.yaml -H 'x-stage: v2' http://accounts/"
+)]
 pub(crate) struct Args {
     /// The request's URL, such as http://accounts/v1?x=1 or accounts/v1
     url: String,
     /// A proxy's configuration file
-    #[arg(short, long, value_name = "FILE", required_unless_present = "live")]
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Ask the proxy with this admin address, such as 127.0.0.1:9990
-    #[arg(long, value_name = "ADMIN", conflicts_with = "config")]
+    #[arg(long, value_name = "ADMIN")]
     live: Option<String>,
     /// The request's method
     #[arg(

@@ -21,29 +21,28 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A service mesh in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "heddle", version, about, arg_required_else_help = true)]
+#[command(
+    name = "heddle",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "First steps:\n  heddle demo                        see it route, split and survive, on real traffic\n  heddle run --service accounts --port 9001 -- python3 app.py\n  heddle proxy -c heddle.yaml        and then open http://127.0.0.1:9990/\n  heddle check heddle.yaml           what is wrong with it, and how to mend it\n\nHEDDLE_LOG sets what is logged to standard error: error, warn, info, debug, or by module."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+/// What each does is said where its arguments are.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the data plane
     Proxy(proxy::Args),
-    /// Run a program with a proxy beside it
     Run(run::Args),
-    /// Tell every mistake in configuration files
     Check(check::Args),
-    /// Print what a name binds to
     Bind(bind::Args),
-    /// Explain where a request goes, step by step
     Explain(explain::Args),
-    /// Print every name, its rules and where it leads now
     Routes(routes::Args),
-    /// Watch a running proxy: services and replicas, live
     Top(top::Args),
-    /// A tour on real traffic: canary, slow replica, killed replica
     Demo(demo::DemoArgs),
 }
 

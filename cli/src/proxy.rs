@@ -4,7 +4,11 @@ use heddle_proxy::process::{Options, run as run_proxy};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Runs a proxy until SIGTERM, which drains it; SIGHUP reloads its configuration.
+/// Run the data plane
+///
+/// Changes of the configuration's files apply within a second; one with errors is refused, and the last good one stays.
+/// Signals: SIGTERM and SIGINT drain and end it, SIGHUP loads the configuration again and reopens the access log, SIGUSR2
+/// has a new process take over the listening sockets (docs/operations.md). The dashboard is on the admin address.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Configuration file (docs/configuration.md). Without one: a listener on 127.0.0.1:4140 that knows no service yet.

@@ -6,8 +6,10 @@ use heddle_proxy::routes::Routes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Prints a line for each destination of each rule of each logical name: its conditions, its share, what it binds to now,
-/// and how many of its endpoints are open.
+/// Print every name, its rules and where it leads now
+///
+/// A line for each destination of each rule of each logical name: its conditions, its share, what it binds to now, and how
+/// many of its endpoints are open.
 ///
 /// Asks a running proxy, which knows the names that requests asked for. With -c a configuration file alone is read:
 /// nothing is sent, and DNS is not asked.

@@ -12,7 +12,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Runs a program with a proxy beside it, drains before it stops it, and exits with its status.
+/// Run a program with a proxy beside it
+///
+/// Requests for the program wait until it listens; before it is stopped, what is in flight ends. Heddle exits with the
+/// program's status.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The program is told by its environment: PORT, http_proxy, no_proxy and what its runtime reads besides (docs/run.md).\n\
@@ -32,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", requires = "service")]
     announce: Option<PathBuf>,
     /// Where requests for the program are accepted [default: 127.0.0.1:4143, or a free port]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Option<SocketAddr>,
     /// How long the program may take to listen before that is told; requests for it wait meanwhile.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
@@ -63,6 +66,11 @@ fn service(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a service's name is up to 63 of a-z, 0-9, `-`, `_` and `.`, with a letter or digit at both ends".to_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "an address is IP:PORT, such as 127.0.0.1:4143 or [::1]:4143".to_owned())
 }
 
 /// `1500ms`, `10s`, `2m`, up to an hour.

@@ -19,8 +19,10 @@ const PLAIN_WIDTH: usize = 120;
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Shows what a running proxy does: for each service its requests a second, success, latency percentiles and retries; for
-/// each replica its state, latency and load.
+/// Watch a running proxy: services and replicas, live
+///
+/// For each service its requests a second, success, latency percentiles and retries; for each replica its state, latency and
+/// load.
 ///
 /// On a terminal it is live: Tab changes between services and replicas, the arrows choose the column to sort by, r turns
 /// the order, p pauses, q quits. When its output is piped, or with --once, it prints one table of two readings and ends.

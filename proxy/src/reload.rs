@@ -300,10 +300,13 @@ impl Watcher {
         };
         self.metrics.config().refused(count, now);
         let before = self.status.load();
-        tracing::error!(
-            running = before.generation,
-            "configuration refused:\n{refusal}"
-        );
+        // At the start, whoever starts the proxy says so.
+        if before.generation > 0 {
+            tracing::error!(
+                running = before.generation,
+                "configuration refused:\n{refusal}"
+            );
+        }
         self.status.store(Arc::new(ReloadStatus {
             last_attempt_at: Some(now),
             last_error: Some(refusal.clone()),

@@ -166,7 +166,12 @@ fn line(columns: &[Column], width: usize, text: impl Fn(usize) -> String) -> Str
         .map(|column| column.width)
         .sum();
     let first = width.saturating_sub(taken).max(8);
-    let mut line = format!("{:first$}", end(&text(0), first));
+    let name = text(0);
+    let name = match name.strip_prefix("/svc/") {
+        Some(_) => both_ends(&name, first),
+        None => end(&name, first),
+    };
+    let mut line = format!("{name:first$}");
     for (index, column) in columns.iter().enumerate().filter(|(_, c)| shown(c)) {
         let width = column.width;
         let cell = text(index);
@@ -175,7 +180,20 @@ fn line(columns: &[Column], width: usize, text: impl Fn(usize) -> String) -> Str
     line.trim_end().chars().take(width).collect()
 }
 
-/// The last `width` characters, which tell names apart better than the first.
+/// Two thirds of `width` characters from the front, and the rest from the end: services differ in their first label
+/// mostly, which is the service's own, and rarely in the domain behind it.
+fn both_ends(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let front = width * 2 / 3;
+    let back = width.saturating_sub(front + 1);
+    let (first, last) = (text.chars().take(front), text.chars().skip(length - back));
+    first.chain(std::iter::once('…')).chain(last).collect()
+}
+
+/// The last `width` characters, which tell replicas apart better than the first.
 fn end(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
@@ -354,6 +372,17 @@ mod tests {
         let endpoint = "accounts 127.0.0.1:9001 ejected 12s";
         assert!(rows[0].0.contains(endpoint), "{}", rows[0].0);
         assert!(rows[0].0.contains("ejected 12s"), "{}", rows[0].0);
+    }
+
+    #[test]
+    fn long_names_stay_apart() {
+        let name = "/svc/accounts-of-all-customers.payments.svc.cluster.local";
+        assert_eq!(both_ends(name, 23), "/svc/accounts-o…r.local");
+        assert_eq!(both_ends("/svc/a", 23), "/svc/a");
+        for width in 1..30 {
+            assert_eq!(both_ends(name, width).chars().count(), width);
+        }
+        assert_eq!(end("accounts 127.0.0.1:9001", 10), "….0.1:9001");
     }
 
     #[test]

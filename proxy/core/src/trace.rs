@@ -150,13 +150,26 @@ pub fn span_id(rng: &mut impl Rng) -> [u8; 8] {
     (rng.next_u64() | 1).to_be_bytes()
 }
 
+/// Bytes that are written at once: those of a trace's id.
+const HEX_AT_ONCE: usize = 16;
+
 /// Bytes in lower-case hexadecimal digits.
 #[derive(Debug)]
 pub struct Hex<'a>(pub &'a [u8]);
 
 impl std::fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 2 * HEX_AT_ONCE];
+        for bytes in self.0.chunks(HEX_AT_ONCE) {
+            for (two, byte) in text.chunks_exact_mut(2).zip(bytes) {
+                two[0] = DIGITS[usize::from(byte >> 4)];
+                two[1] = DIGITS[usize::from(byte & 0xf)];
+            }
+            let shown = std::str::from_utf8(&text[..2 * bytes.len()]);
+            f.write_str(shown.expect("digits are ASCII"))?;
+        }
+        Ok(())
     }
 }
 

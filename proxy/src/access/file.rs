@@ -98,7 +98,12 @@ impl Output {
                     let end = left.iter().position(|&byte| byte == b'\n');
                     rest.extend_from_slice(&left[..end.map_or(left.len(), |end| end + 1)]);
                 }
-                let written = count(&lines[..done]) + u64::from(begun);
+                let whole = if done == lines.len() {
+                    all
+                } else {
+                    count(&lines[..done])
+                };
+                let written = whole + u64::from(begun);
                 let lost = all.saturating_sub(written);
                 (
                     Written {
@@ -113,7 +118,7 @@ impl Output {
 }
 
 fn count(lines: &[u8]) -> u64 {
-    lines.iter().filter(|&&byte| byte == b'\n').count() as u64
+    memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
 fn whole(out: &mut impl Write, lines: &[u8], all: u64) -> (Written, io::Result<()>) {

@@ -13,7 +13,7 @@ let lastAt = 0; // when it came, by this page's clock
 let paused = false;
 let order = { key: "rate", down: true };
 let timer = 0;
-const history = new Map(); // by listener and name: rates
+const history = new Map(); // by listener and name: readings of the last minute
 
 function el(tag, attributes, ...children) {
   const made = document.createElement(tag);
@@ -56,7 +56,7 @@ const rate = (n) => (n === null ? "–" : n >= 100 ? count(n) : n.toFixed(1));
 function time(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   const ms = seconds * 1000;
-  if (ms >= 10000) return seconds.toFixed(1) + " s";
+  if (ms >= 1000) return seconds.toFixed(seconds >= 10 ? 1 : 2) + " s";
   return ms >= 100 ? ms.toFixed(0) + " ms" : ms >= 1 ? ms.toFixed(1) + " ms" : ms.toFixed(2) + " ms";
 }
 // Never rounded up to a whole: one failure in a million is not 100 %.
@@ -81,13 +81,20 @@ function figures(now, before) {
     const retries = sum(s.retries);
     return {
       key: s.listener + "\n" + s.name, name: s.name, listener: s.listener, requests: s.requests,
-      rate: seconds > 0 ? requests / seconds : null, recent: requests, recentFailures: failures,
-      good: s.requests - s.failures, inFlight: s.inFlight, counts: shown, retries, exhausted: s.retryBudget.exhausted,
+      rate: seconds > 0 ? requests / seconds : null, recent: requests, recentFailures: failures, failures: s.failures, inFlight: s.inFlight, counts: shown, retries, exhausted: s.retryBudget.exhausted,
       retryRate: seconds > 0 ? grown(retries, was && sum(was.retries)) / seconds : null, balance: s.retryBudget.balance,
       p50: quantile(now.latencyBounds, shown, 0.5), p95: quantile(now.latencyBounds, shown, 0.95),
       p99: quantile(now.latencyBounds, shown, 0.99),
     };
   });
+}
+
+// What went well, and of how many: of the last minute, or of all if nothing came in it.
+function success(r) {
+  const minute = history.get(r.key) || [];
+  const all = minute.reduce((n, reading) => n + reading.recent, 0);
+  if (all === 0) return [r.requests - r.failures, r.requests];
+  return [all - minute.reduce((n, reading) => n + reading.failures, 0), all];
 }
 
 // ---- drawing
@@ -114,6 +121,8 @@ function table(place, heads, rows) {
   const head = heads.map((h) => el("th", { scope: "col", class: h.text ? "text" : null,
     "aria-sort": h.key && order.key === h.key ? (order.down ? "descending" : "ascending") : null },
     h.key ? el("button", { type: "button", "data-key": h.key, on: ["click", () => sort(h.key)] }, h.label) : h.label));
+  // On a phone there is no room for these.
+  heads.forEach((h, i) => { if (h.wide) for (const row of [head, ...rows.map((r) => [...r.children])]) if (row[i]) row[i].classList.add("wide"); });
   // Whoever sorts by keys keeps the focus although the table is drawn anew.
   const focus = document.activeElement && place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   fill(place, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows.slice(0, ROWS)));
@@ -126,12 +135,11 @@ function sort(key) {
 }
 
 function totals(now, rows) {
-  const all = rows.reduce((t, r) => ({ rate: t.rate + (r.rate || 0), recent: t.recent + r.recent, bad: t.bad + r.recentFailures,
-    inFlight: t.inFlight + r.inFlight, retry: t.retry + (r.retryRate || 0), requests: t.requests + r.requests, good: t.good + r.good }),
-    { rate: 0, recent: 0, bad: 0, inFlight: 0, retry: 0, requests: 0, good: 0 });
+  const all = rows.reduce((t, r) => ({ rate: t.rate + (r.rate || 0), inFlight: t.inFlight + r.inFlight, retry: t.retry + (r.retryRate || 0) }),
+    { rate: 0, inFlight: 0, retry: 0 });
   const counts = now.latencyBounds.map(() => 0).concat(0);
   rows.forEach((r) => r.counts.forEach((n, i) => { counts[i] += n; }));
-  const [done, good] = all.recent > 0 ? [all.recent, all.recent - all.bad] : [all.requests, all.good];
+  const [good, done] = rows.map(success).reduce((t, s) => [t[0] + s[0], t[1] + s[1]], [0, 0]);
   const endpoints = now.replicaSets.flatMap((set) => set.endpoints);
   const out = endpoints.filter((e) => e.ejectedMs !== null || e.status !== "open").length;
   const tile = (label, value, look) => el("div", {}, el("dt", {}, label), el("dd", { class: look }, value));
@@ -144,13 +152,15 @@ function totals(now, rows) {
 }
 
 const WHAT = [
-  { label: "Name", key: "name", text: true }, { label: "Last minute" }, { label: "Requests/s", key: "rate" }, { label: "Success", key: "success" },
-  { label: "p50", key: "p50" }, { label: "p95", key: "p95" }, { label: "p99", key: "p99" }, { label: "In flight", key: "inFlight" },
-  { label: "Retries/s", key: "retryRate" }, { label: "Budget", key: "balance" }, { label: "Requests", key: "requests" }, { label: "Listener", key: "listener", text: true },
+  { label: "Name", key: "name", text: true }, { label: "Last minute", wide: true }, { label: "Req/s", key: "rate" }, { label: "Success", key: "success" },
+  { label: "p50", key: "p50", wide: true }, { label: "p95", key: "p95", wide: true }, { label: "p99", key: "p99" },
+  { label: "In flight", key: "inFlight", wide: true }, { label: "Retries/s", key: "retryRate", wide: true }, { label: "Budget", key: "balance", wide: true },
+  { label: "Requests", key: "requests", wide: true }, { label: "Listener", key: "listener", text: true, wide: true },
 ];
 
 function services(rows) {
-  const value = (r) => (order.key === "success" ? r.good / Math.max(1, r.requests) : r[order.key]);
+  const share = (r) => { const [good, all] = success(r); return good / Math.max(1, all); };
+  const value = (r) => (order.key === "success" ? share(r) : r[order.key]);
   rows.sort((a, b) => {
     const [x, y] = [value(a), value(b)];
     const by = typeof x === "string" ? x.localeCompare(y) : (x ?? -1) - (y ?? -1);
@@ -159,8 +169,8 @@ function services(rows) {
   table($("services"), WHAT, rows.map((r) => el("tr", {},
     el("td", { class: "name" }, el("button", { type: "button", title: r.name, "data-key": "row " + r.key,
       on: ["click", () => ask(r.name, r.listener)] }, r.name)),
-    el("td", {}, spark(history.get(r.key) || [])), el("td", {}, rate(r.rate)),
-    el("td", { class: shade(r.good, r.requests) }, percent(r.good, r.requests)),
+    el("td", {}, spark((history.get(r.key) || []).map((reading) => reading.rate))), el("td", {}, rate(r.rate)),
+    el("td", { class: shade(...success(r)) }, percent(...success(r))),
     el("td", {}, time(r.p50)), el("td", {}, time(r.p95)), el("td", {}, time(r.p99)), el("td", {}, count(r.inFlight)),
     el("td", {}, rate(r.retryRate)), el("td", { class: r.exhausted > 0 ? "warn" : null,
       title: `${r.retries} retries, ${r.exhausted} refused by the budget` }, count(r.balance), r.exhausted > 0 ? ` (${count(r.exhausted)} refused)` : ""),
@@ -177,14 +187,14 @@ function status(e) {
 
 function sets(now) {
   const heads = ["Endpoint", "Status", "EWMA", "Load", "In flight", "Requests", "Failures", "Connections", "Weight", "Zone"]
-    .map((label) => ({ label, text: label === "Status" || label === "Zone" }));
+    .map((label) => ({ label, text: label === "Status" || label === "Zone", wide: !["Endpoint", "Status", "EWMA", "Failures"].includes(label) }));
   if (now.replicaSets.length === 0) return fill($("sets"), el("p", { class: "note" }, "No replica set is in use. One appears here with the first request that binds to it."));
   fill($("sets"), now.replicaSets.slice(0, ROWS).flatMap((set) => {
     const place = el("table", { "aria-label": set.id });
     table(place, heads, set.endpoints.map((e) => {
       const [look, words] = status(e);
       return el("tr", {}, el("td", { class: "mono" }, e.address), el("td", { class: "text " + look }, words),
-        el("td", {}, e.ewmaMs === null ? "–" : time(e.ewmaMs / 1000)), el("td", {}, score(e.load)), el("td", {}, count(e.inFlight)),
+        el("td", {}, e.ewmaMs === null ? "–" : time(e.ewmaMs / 1000)), el("td", {}, score(e.load, set.balancer)), el("td", {}, count(e.inFlight)),
         el("td", {}, count(e.requests)), el("td", { class: e.failures > 0 ? "warn" : null }, count(e.failures)),
         el("td", {}, count(e.connections)), el("td", {}, e.weight), el("td", { class: "text" }, e.zone || "–"));
     }));
@@ -194,7 +204,8 @@ function sets(now) {
         : el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": set.id }, place)];
   }));
 }
-const score = (n) => (n >= 1e6 ? (n / 1e6).toFixed(2) + " M" : n >= 1e3 ? (n / 1e3).toFixed(1) + " k" : n.toFixed(1));
+// Peak EWMA's load is what a request there is expected to cost, in nanoseconds; of other balancers it has no unit.
+const score = (n, balancer) => (balancer === "p2c-peak-ewma" ? time(n / 1e9) : n >= 1e6 ? (n / 1e6).toFixed(2) + " M" : n >= 1e3 ? (n / 1e3).toFixed(1) + " k" : n.toFixed(1));
 
 function own(now, before) {
   const rows = [];
@@ -204,14 +215,14 @@ function own(now, before) {
   const oldListeners = new Map((before ? before.listeners : []).map((l) => [l.name, l.refused || {}]));
   for (const l of now.listeners) for (const [kind, n] of Object.entries(l.refused || {})) add(l.name, "refused before routing", kind, n, (oldListeners.get(l.name) || {})[kind]);
   rows.sort((a, b) => b[3] - a[3]);
-  table($("own"), rows.length === 0 ? [] : [{ label: "Kind or reason" }, { label: "What", text: true }, { label: "For", text: true }, { label: "Count" }, { label: "Since last reading" }],
+  table($("own"), rows.length === 0 ? [] : [{ label: "Kind or reason" }, { label: "What", text: true, wide: true }, { label: "For", text: true }, { label: "Count" }, { label: "Since last reading", wide: true }],
     rows.map(([kind, what, place, n, recent]) => el("tr", {}, el("td", {}, kind), el("td", { class: "text" }, what),
       el("td", { class: "text" }, place), el("td", {}, count(n)), el("td", { class: recent > 0 ? "warn" : null }, recent > 0 ? "+" + count(recent) : "–"))));
   $("own-note").textContent = rows.length === 0 ? "Nothing: every request so far was answered by a service." : "";
 }
 
 function listeners(now) {
-  table($("listeners"), [{ label: "Listener" }, { label: "Address", text: true }, { label: "Mode", text: true }, { label: "Connections open" }, { label: "Accepted" }, { label: "In flight" }, { label: "Refused" }],
+  table($("listeners"), [{ label: "Listener" }, { label: "Address", text: true }, { label: "Mode", text: true, wide: true }, { label: "Open" }, { label: "Accepted", wide: true }, { label: "In flight", wide: true }, { label: "Refused" }],
     now.listeners.map((l) => el("tr", {}, el("td", {}, l.name), el("td", { class: "text mono" }, l.listen), el("td", { class: "text" }, l.mode),
       el("td", {}, count(l.connectionsOpen || 0)), el("td", {}, count(l.connections || 0)), el("td", {}, count(l.requestsInFlight || 0)), el("td", {}, count(sum(l.refused))))));
   const select = document.forms.explain.elements.listener;
@@ -227,6 +238,7 @@ const finding = (f) => el("li", {}, el("code", {}, `${f.file}:${f.line}:${f.colu
 
 function config(now) {
   const c = now.config;
+  fill($("alert"), c.refused ? ["The last change of the configuration was refused; generation ", c.generation, " stays. ", el("a", { href: "#h-config" }, "Why")] : []);
   const when = (seconds) => new Date(seconds * 1000).toLocaleString();
   fill($("config"),
     el("p", { class: "note" }, `Generation ${c.generation}, applied ${when(c.appliedUnixSeconds)}, from ${c.files.length === 0 ? "defaults alone" : c.files.join(", ")}. Namespace ${now.namespace}.`),
@@ -244,7 +256,7 @@ function draw(now, before) {
 function remember(rows) {
   const names = new Set(rows.map((r) => r.key));
   for (const key of history.keys()) if (!names.has(key)) history.delete(key);
-  for (const r of rows) if (r.rate !== null) history.set(r.key, (history.get(r.key) || []).concat(r.rate).slice(-HISTORY));
+  for (const r of rows) if (r.rate !== null) history.set(r.key, (history.get(r.key) || []).concat({ rate: r.rate, recent: r.recent, failures: r.recentFailures }).slice(-HISTORY));
 }
 
 // ---- reading
@@ -274,7 +286,8 @@ async function read() {
     draw(now, before);
     say(now.notReady ? `not ready: ${now.notReady}` : "live", now.notReady ? "warn" : "good");
   } catch (error) {
-    const why = error.name === "AbortError" ? "it does not answer" : error.message;
+    // What browsers say of a connection that fails differs, and helps nobody.
+    const why = error.name === "AbortError" ? "it does not answer" : error.name === "TypeError" ? "nobody is there" : error.message;
     const age = lastAt === 0 ? "" : `, figures are ${Math.round((Date.now() - lastAt) / 1000)} s old`;
     say(`disconnected: ${why}${age}`, "bad");
   } finally {
@@ -346,7 +359,7 @@ function explained(x) {
       if (live.status === undefined) return el("div", { class: "mono" }, `${e.address}  weight ${e.weight}`);
       const [look, words] = status(live);
       return el("div", {}, el("code", {}, e.address), ` weight ${e.weight} · `, el("span", { class: look }, words),
-        ` · EWMA ${live.ewmaMs === null ? "–" : time(live.ewmaMs / 1000)} · load ${score(live.load)} · ${live.inFlight} in flight`);
+        ` · EWMA ${live.ewmaMs === null ? "–" : time(live.ewmaMs / 1000)} · load ${score(live.load, set.balancer)} · ${live.inFlight} in flight`);
     };
     fact("replicas", el("code", {}, set.id ?? ""), ` ${set.state}`, set.endpoints.slice(0, ROWS).map(endpoint));
   }
