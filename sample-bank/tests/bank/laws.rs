@@ -245,7 +245,7 @@ async fn insist(book: &Book, who: usize) -> Vec<String> {
     let mut acknowledged = Vec::new();
     for step in 0..40 {
         let key = format!("{who}-{step}");
-        let (from, to) = if who % 2 == 0 {
+        let (from, to) = if who.is_multiple_of(2) {
             ("acc-a", "acc-b")
         } else {
             ("acc-b", "acc-a")

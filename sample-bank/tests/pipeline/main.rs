@@ -3,6 +3,8 @@
 //!
 //! The same judge closes every test: whatever was acknowledged had its effect exactly once by its id, in the order of its key.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 mod apache;
 mod boundaries;
 mod embedded;
