@@ -1,8 +1,8 @@
 //! The service `queue`: the front of Kafka as plain HTTP, so that no other service needs a client of it.
 //!
 //! Publishing answers when every copy in sync has the event. Subscriptions deliver by HTTP, in order per key, at least once.
-//! Reading order: the pure decisions ([`tracker`], [`verdict`], [`partition`]), what carries them out ([`delivery`],
-//! [`letters`], [`owned`], [`member`], [`registry`]), and what people see ([`routes`], [`status`], [`figures`]).
+//! Reading order: the pure decisions (`tracker`, `verdict`, `partition`), what carries them out (`delivery`,
+//! `letters`, `owned`, `member`, `registry`), and what people see (`routes`, `status`, `figures`).
 //!
 //! Any number of replicas share the partitions of every subscription as one consumer group. An offset is committed after
 //! its event had its effect or is in the dead letters, so a replica that dies loses nothing: the next owner delivers again
