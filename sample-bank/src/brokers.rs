@@ -58,15 +58,12 @@ impl Embedded {
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut process = Process::start(&mut command)?;
-        let mut line = String::new();
-        if let Some(out) = process.child.stdout.take() {
-            // The only line it prints; at its end the pipe ends as well.
-            let _ = BufReader::new(out).read_line(&mut line);
-        }
-        let address = line
-            .trim()
-            .strip_prefix("listening on ")
-            .and_then(|text| text.parse().ok());
+        let out = process.child.stdout.take().map(BufReader::new);
+        let mut lines = out
+            .into_iter()
+            .flat_map(BufRead::lines)
+            .map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("listening on ")?.parse().ok());
         let address = address.ok_or_else(|| {
             Failure::new(format!(
                 "{} did not start; what it printed says why",

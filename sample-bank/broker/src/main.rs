@@ -4,8 +4,12 @@
 //! of power the last moments may be missing, since SQLite runs with `synchronous=normal` here. Whoever needs more runs
 //! Apache Kafka (`sample-bank/kafka/`).
 
+mod groups;
+
 use clap::Parser;
+use groups::Groups;
 use std::error::Error;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,10 +18,13 @@ use tansu_broker::{NODE_ID, broker::Broker, coordinator::group::administrator::C
 use tansu_storage::StorageContainer;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// Never `memory://`: that storage skips records when a consumer resumes in the midst of a batch.
 const STORAGE: &str = "sqlite://broker.db";
+/// What the records are kept under.
+const CLUSTER: &str = "heddle-bank";
 /// How often a starting broker is asked whether it accepts connections.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -25,7 +32,7 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Debug, Parser)]
 #[command(name = "heddle-bank-broker", version)]
 struct Arguments {
-    /// Loopback address and port to listen on; port 0 takes a free one. The first line printed names it
+    /// Loopback address and port to listen on; port 0 takes a free one. The line `listening on` names it
     #[arg(long, value_name = "127.0.0.1:PORT")]
     listen: SocketAddr,
     /// The folder that keeps the records; made when missing
@@ -93,22 +100,34 @@ async fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = Url::parse(&format!("tcp://{address}"))?;
-    let mut broker = Broker::<Controller<StorageContainer>, StorageContainer>::builder()
+    let storage = StorageContainer::builder()
+        .cluster_id(CLUSTER)
         .node_id(NODE_ID)
-        .cluster_id("heddle-bank")
-        .incarnation_id(uuid::Uuid::new_v4())
-        .listener(listener.clone())
-        .advertised_listener(listener)
+        .advertised_listener(listener.clone())
+        .schema_registry(None)
+        .lake_house(None)
         .storage(Url::parse(STORAGE)?)
+        .cancellation(CancellationToken::new())
         .silent(true)
         .build()
         .await?;
+    let groups = Groups::new(Controller::with_storage(storage.clone())?);
+    let mut broker = Broker::new(
+        NODE_ID,
+        CLUSTER,
+        listener.clone(),
+        listener,
+        storage,
+        groups,
+        uuid::Uuid::new_v4(),
+    );
     let mut serving = tokio::spawn(async move { broker.serve(tokio::time::Instant::now()).await });
     let ready = async {
         while TcpStream::connect(address).await.is_err() {
             tokio::time::sleep(POLL).await;
         }
-        println!("listening on {address}");
+        // Whoever started it may not listen any more.
+        let _ = writeln!(std::io::stdout(), "listening on {address}");
     };
     tokio::select! {
         ended = &mut serving => return Ok(ended??),

@@ -7,6 +7,7 @@ use super::process::{Recipe, Watched, memory};
 use super::sources::Sources;
 use super::{Kafka, Options, Topology};
 use crate::Failure;
+use crate::brokers::Cluster;
 use crate::ids;
 use serde_json::{Value, json};
 use std::fs;
@@ -27,6 +28,8 @@ pub(super) struct Stage {
     pub(super) doors: Doors,
     pub(super) topology: Topology,
     pub(super) kafka: String,
+    /// Brokers of Apache Kafka, killed when the stage is gone.
+    cluster: Option<Cluster>,
     pub(super) casting: Casting,
     ports: Ports,
     /// In the order of their start.
@@ -64,6 +67,7 @@ impl Stage {
             doors,
             topology: options.topology,
             kafka: String::new(),
+            cluster: None,
             casting: casting(in_path),
             ports,
             infrastructure: Vec::new(),
@@ -333,16 +337,22 @@ impl Stage {
         Ok(())
     }
 
-    async fn start_apache(&mut self, _brokers: u8) -> Result<(), Failure> {
-        match std::env::var("BANK_KAFKA") {
-            Ok(brokers) if !brokers.is_empty() => {
-                self.kafka = brokers;
-                Ok(())
-            }
-            _ => Err(Failure::new(
-                "--kafka apache needs brokers: start them with sample-bank/kafka, and give their addresses in BANK_KAFKA",
-            )),
+    /// A cluster that `BANK_KAFKA` names, or one of our own.
+    async fn start_apache(&mut self, brokers: u8) -> Result<(), Failure> {
+        if let Ok(named) = std::env::var("BANK_KAFKA")
+            && !named.is_empty()
+        {
+            self.kafka = named;
+            return Ok(());
         }
+        let folder = self.state.join("kafka");
+        let starting = tokio::task::spawn_blocking(move || Cluster::start(&folder, brokers.into()));
+        let cluster = starting.await;
+        let cluster =
+            cluster.map_err(|e| Failure::new(format!("brokers did not start: {e}")))??;
+        self.kafka = cluster.bootstrap();
+        self.cluster = Some(cluster);
+        Ok(())
     }
 
     fn start(&self, recipe: Recipe) -> Result<Watched, Failure> {
@@ -407,6 +417,7 @@ impl Stage {
         for one in self.infrastructure.into_iter().rev() {
             one.end().await;
         }
+        drop(self.cluster);
         if self.temporary && well {
             // What is left of it lies in the system's temporary folder and does no harm.
             drop(fs::remove_dir_all(&self.state));

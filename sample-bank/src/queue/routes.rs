@@ -301,7 +301,7 @@ async fn replay(State(queue): Shared, Input(asked): Input<Replay>) -> Result<Res
     }
     let (kafka, topic) = (queue.kafka.clone(), asked.topic.clone());
     let beginnings = blocking(move || status::beginnings(&kafka, &topic, from)).await?;
-    subscription.from = Some(beginnings.into_iter().collect());
+    subscription.from = Some(beginnings);
     queue.registry.put(subscription.clone()).await?;
     Ok((StatusCode::CREATED, Json(subscription)).into_response())
 }

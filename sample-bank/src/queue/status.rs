@@ -8,6 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// How long the ages of unread events are looked for; those not found by then are left out.
@@ -40,7 +41,10 @@ pub(super) fn ask(kafka: &Kafka, subscription: &Subscription) -> Result<Status, 
     let observer = kafka.observer(&subscription.name)?;
     let reaches = reach(&observer, subscription)?;
     let now = now();
-    let oldest = oldest(&observer, &subscription.topic, &reaches)?;
+    let behind = reaches.iter().filter(|reach| reach.next < reach.end);
+    let unread: Vec<_> = behind.map(|reach| (reach.partition, reach.next)).collect();
+    let times = times(&observer, &subscription.topic, &unread)?;
+    let oldest = times.into_iter().map(|(_, time)| time).min();
     let letters = letters::read(kafka, &subscription.name)?;
     let (waiting, parked): (Vec<_>, Vec<_>) = letters.iter().partition(|l| l.state == "waiting");
     let kept_since = letters.iter().map(|letter| letter.since).min();
@@ -81,40 +85,40 @@ fn reach(observer: &BaseConsumer, subscription: &Subscription) -> Result<Vec<Rea
     Ok(reaches)
 }
 
-/// When the oldest unfinished event was published.
-fn oldest(
-    observer: &BaseConsumer,
+/// When the events at these places were published, each once it is found; what cannot be read in time is left out.
+fn times(
+    reader: &BaseConsumer,
     topic: &str,
-    reaches: &[Reach],
-) -> Result<Option<i64>, KafkaError> {
+    places: &[(i32, i64)],
+) -> Result<Vec<(i32, i64)>, KafkaError> {
     let mut list = TopicPartitionList::new();
-    for reach in reaches.iter().filter(|reach| reach.next < reach.end) {
-        list.add_partition_offset(topic, reach.partition, Offset::Offset(reach.next))?;
+    for (partition, offset) in places {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
     }
-    let mut missing: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
+    let mut missing: Vec<i32> = places.iter().map(|(partition, _)| *partition).collect();
+    let mut times = Vec::new();
     if missing.is_empty() {
-        return Ok(None);
+        return Ok(times);
     }
-    observer.assign(&list)?;
+    reader.assign(&list)?;
     let until = Instant::now() + LOOK;
-    let mut oldest = None;
     while !missing.is_empty() {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
         }
-        match observer.poll(left) {
+        match reader.poll(left) {
             Some(Ok(message)) if missing.contains(&message.partition()) => {
                 missing.retain(|partition| *partition != message.partition());
-                let time = message.timestamp().to_millis();
-                oldest = [oldest, time].into_iter().flatten().min();
+                let time = message.timestamp().to_millis().unwrap_or(0);
+                times.push((message.partition(), time));
             }
             Some(Err(KafkaError::PartitionEOF(ended))) => missing.retain(|p| *p != ended),
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
             _ => {}
         }
     }
-    Ok(oldest)
+    Ok(times)
 }
 
 /// Where each partition begins for a replay. Blocks.
@@ -122,14 +126,14 @@ pub(super) fn beginnings(
     kafka: &Kafka,
     topic: &str,
     from: From,
-) -> Result<Vec<(i32, i64)>, KafkaError> {
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let reader = kafka.reader()?;
     let mut list = Kafka::partitions(&reader, topic)?;
     if let From::Time(time) = from {
         list.set_all_offsets(Offset::Offset(time))?;
         list = reader.offsets_for_times(list, ASK)?;
     }
-    let mut beginnings = Vec::new();
+    let (mut beginnings, mut ends) = (BTreeMap::new(), BTreeMap::new());
     for element in list.elements() {
         let partition = element.partition();
         let (low, end) = reader.fetch_watermarks(topic, partition, ASK)?;
@@ -138,7 +142,22 @@ pub(super) fn beginnings(
             // None is as young as that: what comes next is.
             From::Time(_) => kafka::number(element.offset()).unwrap_or(end),
         };
-        beginnings.push((partition, begin));
+        ends.insert(partition, end);
+        beginnings.insert(partition, begin);
+    }
+    if let From::Time(time) = from {
+        // The embedded broker says 0 where it should say none: what is found there is too old.
+        let told = beginnings
+            .iter()
+            .map(|(partition, begin)| (*partition, *begin));
+        let told: Vec<_> = told
+            .filter(|(partition, begin)| *begin < ends[partition])
+            .collect();
+        for (partition, found) in times(&reader, topic, &told)? {
+            if found < time {
+                beginnings.insert(partition, ends[&partition]);
+            }
+        }
     }
     Ok(beginnings)
 }
