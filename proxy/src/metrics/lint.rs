@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Labels whose values traffic or configuration names. Only they are capped, and they must be.
 const OPEN: [&str; 5] = ["listener", "service", "replica_set", "file", "reason"];
 /// Labels whose values come from closed lists, or are one at a time.
-const CLOSED: [&str; 14] = [
+const CLOSED: [&str; 15] = [
     "direction",
+    "side",
     "protocol",
     "class",
     "code",
@@ -99,7 +100,9 @@ fn flaws(metric: &Described) -> Vec<&'static str> {
         (
             UNITS
                 .iter()
-                .all(|(word, unit)| !parts.contains(word) || parts.contains(unit)),
+                .all(|(word, unit)| !parts.contains(word) || parts.contains(unit))
+                // A level, as that of the kernel's pressure information.
+                || name.ends_with("_pressure"),
             "its name misses the unit",
         ),
         (

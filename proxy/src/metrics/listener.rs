@@ -164,6 +164,7 @@ impl ListenerFamilies {
         self.bytes.forget(identity);
         self.detected.forget(identity);
         self.refused.forget(identity);
+        self.stalled.forget(identity);
         self.requests_waiting.forget(identity);
         self.shed.forget(identity);
         self.tls_handshakes.forget(identity);
