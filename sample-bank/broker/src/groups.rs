@@ -1,9 +1,8 @@
 //! Consumer groups, with members that are gone seen to be gone.
 //!
-//! The coordinator of tansu-broker forgets a member that is silent for too long, but the others then join again under a
-//! leader that is no more, and its partitions are nobody's. A member that leaves in order is handled well, unless another is
-//! between its join and its sync: that one forms the group, with nothing for anybody. So this one, in front of it, has silent
-//! members leave, and has whoever joined before a leave join again.
+//! The coordinator of tansu-broker forgets a member that is silent for too long, but does not tell the others: they go on
+//! under a leader that is no more, and its partitions are nobody's. So this one, in front of it, counts for itself who was
+//! forgotten in a group, and has whoever joined before that join again.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,10 +15,10 @@ use tansu_sans_io::join_group_request::JoinGroupRequestProtocol;
 use tansu_sans_io::leave_group_request::MemberIdentity;
 use tansu_sans_io::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use tansu_sans_io::sync_group_request::SyncGroupRequestAssignment;
-use tansu_sans_io::{Body, ErrorCode, SyncGroupResponse};
+use tansu_sans_io::{Body, ErrorCode, HeartbeatResponse, SyncGroupResponse};
 
-/// The coordinator behind is told a session timeout so many times as long, so that it never forgets first.
-const LONGER: i32 = 3;
+/// A member that no group has. When it leaves, the coordinator behind forgets who was silent, and does nothing else.
+const NOBODY: &str = "nobody";
 /// Of members that joined before this process started.
 const SESSION: Duration = Duration::from_secs(10);
 
@@ -30,15 +29,15 @@ type Name = (String, String);
 struct Seen {
     last: Instant,
     session: Duration,
-    /// Leaves of its group when it joined last.
+    /// How often somebody was gone when it joined last.
     joined: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     members: HashMap<Name, Seen>,
-    /// How often somebody left a group.
-    leaves: HashMap<String, u64>,
+    /// How often somebody was gone from a group.
+    gone: HashMap<String, u64>,
 }
 
 /// See the module.
@@ -61,8 +60,8 @@ impl<C: Coordinator> Groups<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leaves(&self, group: &str) -> u64 {
-        self.lock().leaves.get(group).copied().unwrap_or(0)
+    fn gone(&self, group: &str) -> u64 {
+        self.lock().gone.get(group).copied().unwrap_or(0)
     }
 
     /// A member is heard of; how many leaves there were when it joined.
@@ -78,17 +77,16 @@ impl<C: Coordinator> Groups<C> {
         seen.joined
     }
 
-    /// Members of a group that were silent for too long leave it.
+    /// Forgets members of a group that were silent for too long. The coordinator behind heard of none of them later than
+    /// this one did, so it forgets them first.
     async fn sweep(&mut self, group: &str) -> Result<()> {
-        let silent: Vec<Name> = {
-            let late =
-                |name: &Name, seen: &Seen| name.0 == group && seen.last.elapsed() > seen.session;
-            let mut state = self.lock();
-            let silent = state.members.extract_if(|name, seen| late(name, seen));
-            silent.map(|(name, _)| name).collect()
-        };
-        for (group, member) in silent {
-            self.leave(&group, Some(&member), None).await?;
+        self.behind.leave(group, Some(NOBODY), None).await?;
+        let mut state = self.lock();
+        let before = state.members.len();
+        let late = |name: &Name, seen: &Seen| name.0 == group && seen.last.elapsed() > seen.session;
+        state.members.retain(|name, seen| !late(name, seen));
+        if state.members.len() < before {
+            *state.gone.entry(group.to_owned()).or_default() += 1;
         }
         Ok(())
     }
@@ -109,14 +107,14 @@ impl<C: Coordinator> Coordinator for Groups<C> {
         reason: Option<&str>,
     ) -> Result<Body> {
         self.sweep(group_id).await?;
-        let joined = self.leaves(group_id);
+        let joined = self.gone(group_id);
         let session = u64::try_from(session_timeout_ms).map_or(SESSION, Duration::from_millis);
         let body = self
             .behind
             .join(
                 client_id,
                 group_id,
-                session_timeout_ms.saturating_mul(LONGER),
+                session_timeout_ms,
                 rebalance_timeout_ms,
                 member_id,
                 group_instance_id,
@@ -153,7 +151,7 @@ impl<C: Coordinator> Coordinator for Groups<C> {
     ) -> Result<Body> {
         let joined = self.see(group_id, member_id);
         self.sweep(group_id).await?;
-        if joined < self.leaves(group_id) {
+        if joined < self.gone(group_id) {
             let again = SyncGroupResponse::default()
                 .throttle_time_ms(Some(0))
                 .error_code(ErrorCode::RebalanceInProgress.into())
@@ -182,8 +180,14 @@ impl<C: Coordinator> Coordinator for Groups<C> {
         member_id: &str,
         group_instance_id: Option<&str>,
     ) -> Result<Body> {
-        self.see(group_id, member_id);
+        let joined = self.see(group_id, member_id);
         self.sweep(group_id).await?;
+        if joined < self.gone(group_id) {
+            let again = HeartbeatResponse::default()
+                .throttle_time_ms(Some(0))
+                .error_code(ErrorCode::RebalanceInProgress.into());
+            return Ok(again.into());
+        }
         self.behind
             .heartbeat(group_id, generation_id, member_id, group_instance_id)
             .await
@@ -203,7 +207,7 @@ impl<C: Coordinator> Coordinator for Groups<C> {
             let name = (group_id.to_owned(), member.to_owned());
             state.members.remove(&name);
         }
-        *state.leaves.entry(group_id.to_owned()).or_default() += 1;
+        *state.gone.entry(group_id.to_owned()).or_default() += 1;
         Ok(body)
     }
 
