@@ -38,3 +38,9 @@ build_broker() {
     cargo build --locked --manifest-path sample-bank/broker/Cargo.toml --target-dir "$TARGET/broker"
     export HEDDLE_BANK_BROKER="$TARGET/broker/debug/heddle-bank-broker"
 }
+
+# Builds the reference bank and names it in HEDDLE_BANK_BIN.
+build_bank() {
+    cargo build --locked --profile quick -p heddle-bank --bin heddle-bank
+    export HEDDLE_BANK_BIN="$TARGET/quick/heddle-bank"
+}

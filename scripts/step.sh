@@ -37,6 +37,7 @@ deny) deny ;;
 build)
     build_heddle
     build_broker
+    build_bank
     ;;
 unit) cargo test --locked --no-fail-fast --workspace --exclude heddle-e2e --lib --bins --tests ;;
 doctest) cargo test --locked --no-fail-fast --doc -p heddle-core ;;

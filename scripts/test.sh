@@ -83,6 +83,7 @@ done
 
 export HEDDLE_BIN="$TARGET/quick/heddle"
 export HEDDLE_BANK_BROKER="$TARGET/broker/debug/heddle-bank-broker"
+export HEDDLE_BANK_BIN="$TARGET/quick/heddle-bank"
 export RUST_BACKTRACE="${RUST_BACKTRACE:-1}"
 say "heddle: building into $TARGET"
 for step in "${steps[@]}"; do run "$step"; done

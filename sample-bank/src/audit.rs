@@ -51,14 +51,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Everything by its default.
-    pub fn of(state: &Path) -> Self {
+    /// Everything by its default, but this long to come to rest.
+    pub fn of(state: &Path, within: Duration) -> Self {
         Self {
             state: state.to_path_buf(),
             journal: Vec::new(),
             proxy: None,
             kafka: None,
-            within: 180,
+            within: within.as_secs(),
         }
     }
 }
