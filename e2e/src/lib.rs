@@ -10,7 +10,7 @@
 //! * [`streams`] is an HTTP/2 server and client stream by stream,
 //! * [`websocket`] is a WebSocket echo server,
 //! * [`conformance`] runs the vectors of the naming language and its neighbours,
-//! * [`process`] and [`needs`] run foreign programs, or name what is missing; [`trials`] skips tests by name.
+//! * [`process`] and [`needs`] run foreign programs, or name what is missing; [`mod@trials`] skips tests by name.
 //!
 //! Everything binds loopback only, waits a bounded time, and panics with what it saw:
 //! a failed expectation here is a failed test.

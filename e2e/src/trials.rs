@@ -1,7 +1,7 @@
 //! Tests that may find that something is missing: a named skip on a developer's machine, a failure where `CI=true`.
 //!
 //! Rust's own harness knows no test that skips itself: it would count as passed. Test binaries in which a component may
-//! be missing name their tests in [`trials!`](crate::trials) instead. A test that is left out there is dead code, which
+//! be missing name their tests in [`trials!`](macro@crate::trials) instead. A test that is left out there is dead code, which
 //! the compiler tells.
 
 use crate::needs::Need;
