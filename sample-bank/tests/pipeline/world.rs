@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Nothing that a test waits for takes longer, also on a machine that is busy with a build.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The program under test.
 pub(crate) const BANK: &str = env!("CARGO_BIN_EXE_heddle-bank");
