@@ -142,6 +142,7 @@ fn accepted(worker: &Rc<Worker>, state: &Rc<ListenerState>, stream: TcpStream, p
             let command = Command::Adopt {
                 listener: state.name.clone(),
                 stream,
+                lent: worker.shared.descriptors.lend(),
             };
             worker.peers[other].try_send(command)
         });

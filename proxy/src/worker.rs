@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Adopt {
         listener: String,
         stream: StdTcpStream,
+        /// Counts it while it is on its way.
+        lent: Lent,
     },
     /// Finish what is in flight, answer when no connection is left.
     Drain {
@@ -211,7 +213,13 @@ impl Worker {
         match command {
             Command::Listen { listener, sockets } => self.listen(listener, sockets),
             Command::Unlisten(name) => self.unlisten(&name),
-            Command::Adopt { listener, stream } => {
+            Command::Adopt {
+                listener,
+                stream,
+                lent,
+            } => {
+                // Whoever takes it over counts it from here on.
+                drop(lent);
                 let state = self
                     .listeners
                     .borrow()

@@ -6,9 +6,12 @@ use heddle_e2e::proxy::{Proxy, Setup};
 use heddle_e2e::script::within;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const MANY: usize = 10_000;
+/// One of these at a time: the descriptors of this very process would run out.
+static ALONE: Mutex<()> = Mutex::new(());
 const KIB: usize = 1024;
 /// How long everything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -20,9 +23,9 @@ const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 fn many(proxy: &Proxy, first: &[u8]) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     let mut answer = [0; 4096];
-    // In batches, so that the kernel's queue is long enough and nobody waits for each.
+    // In batches: of 128 that connect at once the echo server would lose some, and be ejected for it.
     while streams.len() < MANY {
-        let mut batch = crowd(proxy.outbound(), 200);
+        let mut batch = crowd(proxy.outbound(), 100);
         for stream in &mut batch {
             stream
                 .write_all(first)
@@ -57,11 +60,18 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 
 /// What the proxy uses for each of so many connections more, and how it is rid of them.
 fn held_and_closed(first: &[u8], most: usize) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let echo = Echo::start("echo");
-    let setup = Setup::new()
-        .listener("outbound", "limits: {idle: 12s, connections: 10100}")
-        .replicas("echo", &[echo.address()]);
-    let proxy = Proxy::start(&setup);
+    // However long it takes to open them all, none is closed meanwhile; then the time-out is set.
+    let setup = |idle: &str| {
+        Setup::new()
+            .listener(
+                "outbound",
+                &format!("limits: {{idle: {idle}, connections: 10100}}"),
+            )
+            .replicas("echo", &[echo.address()])
+    };
+    let proxy = Proxy::start(&setup("10m"));
     let mut active = served(proxy.outbound());
     let before = proxy.resident();
     let mut peaks = Vec::new();
@@ -73,6 +83,7 @@ fn held_and_closed(first: &[u8], most: usize) {
             assert_eq!(ask(&mut active, GET).status(), 200);
             assert!(is_served(proxy.outbound()), "beside them");
         }
+        proxy.rewrite(&setup("5s"));
         within(PATIENCE, "the idle time-out closes them all", || {
             // Not to be idle itself.
             assert_eq!(ask(&mut active, GET).status(), 200);
@@ -84,6 +95,11 @@ fn held_and_closed(first: &[u8], most: usize) {
             proxy.metric(OPEN) <= 3.0
         });
         assert!(proxy.descriptors() < 200, "descriptors are given back");
+        let generation = proxy.metric("heddle_config_generation");
+        proxy.rewrite(&setup("10m"));
+        within(PATIENCE, "the time-out is long again", || {
+            proxy.metric("heddle_config_generation") > generation
+        });
     }
     let [first, second] = peaks[..] else {
         panic!("two rounds");
