@@ -153,7 +153,16 @@ pub fn run(settings: &Settings, tell: &mut dyn FnMut(&str)) -> io::Result<Report
         {
             continue;
         }
-        match contender.start(&addresses, &settings.dir) {
+        let started = contender
+            .start(&addresses, &settings.dir)
+            .and_then(|started| {
+                // One that starts and then fails would look cheap.
+                memory::ask(started.target(Protocol::Http1)).map_err(|error| {
+                    Missing(format!("it started and answered nothing: {error}"))
+                })?;
+                Ok(started)
+            });
+        match started {
             Ok(started) => {
                 tell(&format!("{}: {}", contender.name, started.version));
                 report

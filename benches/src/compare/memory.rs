@@ -95,10 +95,10 @@ pub(super) fn hold(contender: &Contender, backend: &Addresses, settings: &Settin
 }
 
 /// Time for a proxy to come to rest.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// A connection that has had one answer.
-fn ask(target: SocketAddr) -> io::Result<TcpStream> {
+pub(super) fn ask(target: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(target)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: backend\r\n\r\n")?;
