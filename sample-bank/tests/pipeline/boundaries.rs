@@ -65,7 +65,7 @@ pub(crate) async fn die_at_every_boundary(brokers: &str, folder: &Path) {
     let points = [
         ("received", 12),
         ("published", 12),
-        ("delivered", 9),
+        ("delivered", 12),
         ("kept", 4),
         ("redelivered", 5),
         ("committed", 3),
@@ -73,6 +73,8 @@ pub(crate) async fn die_at_every_boundary(brokers: &str, folder: &Path) {
     for (point, one_in) in points {
         let topic = format!("items-{point}");
         let subscriber = Subscriber::start().await;
+        // So long that some offsets are committed between two deaths: otherwise each life repeats the one before.
+        subscriber.delay(Duration::from_millis(150));
         let load = Load::new(&topic, 4, 15 * scale());
         let calm = Queue::start(brokers, folder, "").await;
         calm.subscribe(point, &topic, &subscriber).await;
