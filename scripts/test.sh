@@ -33,6 +33,7 @@ counts() {
             }
         }
         /^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$/ { p += $1; f += $3; s += $5 }
+        /^second try: [0-9]+ of [0-9]+ passed$/ { p += $3; f -= $3 }
         END { print p + 0, f + 0, s + 0 }
     ' "$1"
 }
