@@ -11,6 +11,8 @@ const server = new WebSocketServer({
   perMessageDeflate: true,
   // The largest message of Autobahn's cases has 16 MiB.
   maxPayload: 32 * 1024 * 1024,
+  // And one of them comes in 65,536 pieces.
+  maxFragments: 128 * 1024,
 });
 
 server.on("listening", () => {
