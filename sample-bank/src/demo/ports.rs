@@ -48,12 +48,15 @@ impl Ports {
         )))
     }
 
-    /// The wanted port, or another, which is told.
+    /// The wanted port, or another, which is told; 0 stands for any.
     ///
     /// # Errors
     ///
     /// None is left.
     pub(super) fn wanted(&mut self, port: u16, what: &str) -> Result<u16, Failure> {
+        if port == 0 {
+            return self.any();
+        }
         if self.take(port) {
             return Ok(port);
         }
@@ -69,5 +72,27 @@ impl Ports {
             self.given.push(port);
         }
         free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_port_is_one_that_can_be_called() {
+        let mut ports = Ports::new();
+        let given: Vec<u16> = (0..3).map(|_| ports.wanted(0, "a test").unwrap()).collect();
+        for (index, port) in given.iter().enumerate() {
+            assert!(*port >= FIRST, "{given:?}");
+            assert!(!given[..index].contains(port), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_replaced() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert_ne!(Ports::new().wanted(port, "a test").unwrap(), port);
     }
 }
