@@ -2,7 +2,8 @@
 # Installs what is missing, through ordinary package managers, and says so. Idempotent.
 #
 #   scripts/setup.sh build   a C compiler, protoc (etcd's protocol), Rust
-#   scripts/setup.sh demo    build, and the languages of the demo's services
+#   scripts/setup.sh demo    build, and the languages of the bank's services, as far as they can be had
+#   scripts/setup.sh kafka   Apache Kafka, for the bank's pipeline
 #   scripts/setup.sh test    demo, and the tools of the gates and the end-to-end tests
 #   scripts/setup.sh bench   build, and the proxies and load generators to compare with
 #   scripts/setup.sh all     everything
@@ -44,6 +45,16 @@ install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
+# optional COMMAND=PACKAGE…: as apt, but what cannot be had is named, and the rest goes on.
+optional() {
+    local pair
+    # Subshells, since whatever cannot be installed ends them. Together first: that takes one update.
+    (apt "$@") && return
+    for pair in "$@"; do
+        (apt "$pair") || say "${pair%%=*} is not here (Debian: apt-get install ${pair#*=}); the demo goes on without it"
+    done
+}
+
 rust() {
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -74,7 +85,13 @@ build() {
 
 demo() {
     build
-    apt python3=python3 node=nodejs curl=curl
+    apt curl=curl
+    optional python3=python3 node=nodejs go=golang-go javac=default-jdk-headless
+}
+
+kafka() {
+    apt java=default-jre-headless mvn=maven
+    e2e/setup/install.sh kafka
 }
 
 tests() {
@@ -91,12 +108,13 @@ bench() {
 case ${1:-all} in
 build) build ;;
 demo) demo ;;
+kafka) kafka ;;
 test) tests ;;
 bench) bench ;;
 all)
     tests
     bench
     ;;
-*) fail "unknown set '$1': build, demo, test, bench or all" ;;
+*) fail "unknown set '$1': build, demo, kafka, test, bench or all" ;;
 esac
 say "setup: all there"

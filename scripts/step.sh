@@ -78,6 +78,7 @@ unit) tests --workspace --exclude heddle-e2e --lib --bins --tests ;;
 doctest) cargo test --locked --no-fail-fast --doc -p heddle-core ;;
 conformance) vectors ;;
 e2e) tests -p heddle-e2e ;;
-demo) "$HEDDLE_BIN" demo --once ;;
+tour) "$HEDDLE_BIN" demo --once ;;
+demo) "$HEDDLE_BANK_BIN" demo --once ;;
 *) fail "unknown step '$1'" ;;
 esac

@@ -9,7 +9,7 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-STEPS=(setup fmt shell clippy doc build unit doctest conformance e2e demo)
+STEPS=(setup fmt shell clippy doc build unit doctest conformance e2e tour demo)
 # Only when named: it needs cargo-deny, whose build takes longer than ours. The tidy test holds the
 # versions that deny.toml asks for.
 OPTIONAL=(deny)

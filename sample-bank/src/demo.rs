@@ -2,6 +2,7 @@
 //!
 //! Everything it starts is a child of this process and ends with it, in the reverse order of its start.
 
+mod broker;
 mod cast;
 mod mesh;
 mod once;
@@ -16,8 +17,10 @@ pub(crate) use sources::SHOPS;
 
 use crate::Failure;
 use stage::Stage;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How the proxies stand.
@@ -30,12 +33,34 @@ pub enum Topology {
 }
 
 /// What carries the events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kafka {
-    /// The small broker of `sample-bank/broker`
+    /// The small broker of `sample-bank/broker`.
     Embedded,
-    /// Apache Kafka, by the scripts of `sample-bank/kafka`
+    /// Apache Kafka, started on this machine from the jars that `sample-bank/kafka` names.
     Apache,
+    /// A cluster that runs already: its bootstrap list.
+    At(String),
+}
+
+impl FromStr for Kafka {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_address = |one: &str| {
+            let port = one.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            matches!(port, Some(Ok(port)) if port > 0)
+        };
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            "apache" => Ok(Self::Apache),
+            list if list.split(',').all(is_address) => Ok(Self::At(list.to_owned())),
+            _ => Err(
+                "it is `embedded`, `apache`, or addresses like 127.0.0.1:9092,127.0.0.1:9093"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 /// Arguments of `heddle-bank demo`.
@@ -50,10 +75,10 @@ pub struct Options {
     /// How the proxies stand
     #[arg(long, value_enum, default_value_t = Topology::Host)]
     topology: Topology,
-    /// What carries the events
-    #[arg(long, value_enum, default_value_t = Kafka::Embedded)]
+    /// What carries the events: `embedded`, `apache`, or the address of a Kafka cluster that runs already
+    #[arg(long, value_name = "WHICH", default_value = "embedded")]
     kafka: Kafka,
-    /// Brokers of Apache Kafka, 1 to 3
+    /// With --kafka apache: brokers, 1 to 3
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
     brokers: u8,
     /// Port of the bank for its customers; another is taken, and told, when it is in use
@@ -65,7 +90,7 @@ pub struct Options {
     /// Port of the mesh's pages; another is taken, and told, when it is in use
     #[arg(long, default_value_t = 9990)]
     admin_port: u16,
-    /// With --once: transfers and card payments to be acknowledged before it ends
+    /// With --once: transfers to be acknowledged before it ends; cards are tapped beside them
     #[arg(long, default_value_t = 1200)]
     transfers: u64,
     /// With --once: requests per second
@@ -96,7 +121,7 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
     let played = tokio::select! {
         played = play(&mut stage, &options) => played,
         () = interrupted.requested() => {
-            println!("\nending");
+            say("\nending what was started");
             Ok(ExitCode::SUCCESS)
         }
     };
@@ -105,6 +130,11 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
         .end(matches!(&played, Ok(code) if *code == ExitCode::SUCCESS))
         .await;
     played
+}
+
+/// Tells people. Nobody has to listen: the end of a terminal must not keep the stage from being cleared.
+fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 async fn play(stage: &mut Stage, options: &Options) -> Result<ExitCode, Failure> {
@@ -116,5 +146,26 @@ async fn play(stage: &mut Stage, options: &Options) -> Result<ExitCode, Failure>
     tell::addresses(stage, &people);
     loop {
         tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_chosen_by_word_or_address() {
+        let at = |list: &str| Ok(Kafka::At(list.to_owned()));
+        for (text, wanted) in [
+            ("embedded", Ok(Kafka::Embedded)),
+            ("apache", Ok(Kafka::Apache)),
+            ("localhost:9092", at("localhost:9092")),
+            ("[::1]:9092,b:1", at("[::1]:9092,b:1")),
+        ] {
+            assert_eq!(text.parse(), wanted, "{text}");
+        }
+        for wrong in ["", "kafka", "a:1,", "a:0", "a:99999", ":"] {
+            assert!(wrong.parse::<Kafka>().is_err(), "{wrong}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::cast::{Casting, Role};
 use crate::Failure;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 macro_rules! rule {
@@ -25,6 +26,21 @@ const RULES: [(&str, &str); 9] = [
     rule!("merchants"),
     rule!("notifications"),
     rule!("queue"),
+];
+
+macro_rules! attempt {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../mesh/try/", $name)))
+    };
+}
+
+/// What the guides try, so that they need nothing but the state folder.
+const TRY: [(&str, &str); 5] = [
+    attempt!("as-customer.sh"),
+    attempt!("feed-canary.yaml"),
+    attempt!("feed-mirror.yaml"),
+    attempt!("feed-slow.yaml"),
+    attempt!("slow-replica.yaml"),
 ];
 
 /// Addresses that people and services use, all on loopback.
@@ -55,7 +71,8 @@ pub(super) struct Place {
 pub(super) struct Mesh(PathBuf);
 
 impl Mesh {
-    /// Writes the rules into `state/mesh/rules`. A service that only has version 2 gets all its traffic there.
+    /// Writes the rules into `state/mesh/rules`, and beside them what the guides try. A service that only has version 2
+    /// gets all its traffic there.
     ///
     /// # Errors
     ///
@@ -70,6 +87,13 @@ impl Mesh {
             };
             let text = text.replace(&format!("{service}-v1"), &format!("{service}-{version}"));
             mesh.file(&format!("rules/{service}.yaml"), &text)?;
+        }
+        for (name, text) in TRY {
+            let file = mesh.file(&format!("try/{name}"), text)?;
+            if name.ends_with(".sh") {
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
+                    .map_err(|e| Failure::new(format!("cannot write {}: {e}", file.display())))?;
+            }
         }
         fs::create_dir_all(mesh.announced()).map_err(|e| {
             Failure::new(format!("cannot make {}: {e}", mesh.announced().display()))

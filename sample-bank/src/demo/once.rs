@@ -1,8 +1,8 @@
 //! `--once`: a bounded round under load, in which replicas are killed; then the audit.
 
-use super::Options;
 use super::process::Watched;
 use super::stage::Stage;
+use super::{Options, say};
 use crate::Failure;
 use crate::audit;
 use crate::load;
@@ -23,32 +23,32 @@ const REST: Duration = Duration::from_secs(600);
 ///
 /// The load or the audit cannot be carried out.
 pub(super) async fn round(stage: &Stage, options: &Options) -> Result<ExitCode, Failure> {
-    println!(
-        "the bank is open; {} requests a second until {} payments are acknowledged, {} kills on the way",
+    say(format_args!(
+        "the bank is open: {} requests a second until {} transfers are acknowledged, {} replicas killed on the way, then the audit",
         options.rate, options.transfers, options.kills
-    );
+    ));
     let load =
         load::Load::start(load::Options::of(&stage.state, options.rate, options.seed)).await?;
     let killed = kill(stage, options, &load).await;
     let (memory, proxy) = stage.memory();
     let report = load.stop().await?;
-    println!("{report}");
-    println!(
+    say(format_args!("{report}"));
+    say(format_args!(
         "memory: {} MiB all together, the largest proxy {} MiB",
         memory >> 20,
         proxy >> 20
-    );
+    ));
     let deaths: u64 = stage
         .replicas
         .iter()
         .map(|(_, replica)| replica.deaths())
         .sum();
-    println!(
+    say(format_args!(
         "deaths: {deaths} ({killed} by kill -9, {} at fail points)",
         deaths.saturating_sub(killed)
-    );
+    ));
     let verdict = audit::audit(&audit::Options::of(&stage.state, REST)).await?;
-    println!("{verdict}");
+    say(format_args!("{verdict}"));
     Ok(if verdict.is_clean() {
         ExitCode::SUCCESS
     } else {
@@ -86,5 +86,5 @@ async fn kill(stage: &Stage, options: &Options, load: &load::Load) -> u64 {
 }
 
 fn tell(name: &str, replica: &Watched) {
-    println!("kill -9 {name} (process {})", replica.id());
+    say(format_args!("kill -9 {name} (process {})", replica.id()));
 }

@@ -1,5 +1,6 @@
 //! Free ports on loopback.
 
+use super::say;
 use crate::Failure;
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -61,7 +62,7 @@ impl Ports {
             return Ok(port);
         }
         let other = self.any()?;
-        println!("port {port} is in use: {what} takes {other}");
+        say(format_args!("port {port} is in use: {what} takes {other}"));
         Ok(other)
     }
 

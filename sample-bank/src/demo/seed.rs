@@ -1,5 +1,6 @@
 //! The demo's customers: one for the page, and those whom `heddle-bank load` plays.
 
+use super::say;
 use super::stage::Stage;
 use crate::Failure;
 use crate::load::people::{Account, Customer, People};
@@ -25,7 +26,10 @@ pub(super) async fn people(stage: &Stage) -> Result<People, Failure> {
     if let Some(known) = People::read(&stage.state)? {
         return Ok(known);
     }
-    println!("opening accounts for {} customers", NAMES.len());
+    say(format_args!(
+        "opening accounts for {} customers",
+        NAMES.len()
+    ));
     let mut customers = Vec::with_capacity(NAMES.len());
     for (number, name) in NAMES.into_iter().enumerate() {
         customers.push(open(stage, name, number == 0).await?);

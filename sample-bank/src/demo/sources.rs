@@ -2,6 +2,7 @@
 //! compilers, so that this program needs nothing of the repository.
 
 use super::cast::{Role, Runtime};
+use super::say;
 use crate::Failure;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,12 +43,16 @@ pub(crate) const SHOPS: &str = SOURCES[0].1;
 pub(super) struct Sources(PathBuf);
 
 impl Sources {
-    /// Writes all sources below `state`, and builds those of the runtimes that play.
+    /// Writes all sources below `state`, and builds those of the runtimes that play. Also gives those whose compiler
+    /// refuses them, each with the reason for a person.
     ///
     /// # Errors
     ///
-    /// A file cannot be written, or a compiler fails; the reason shows what it said.
-    pub(super) async fn build(state: &Path, roles: &[Role]) -> Result<Self, Failure> {
+    /// A file cannot be written.
+    pub(super) async fn build(
+        state: &Path,
+        roles: &[Role],
+    ) -> Result<(Self, Vec<(Runtime, String)>), Failure> {
         let folder = state.join("services");
         for (name, text) in SOURCES.into_iter().chain([REFUSAL]) {
             let file = folder.join(name);
@@ -55,28 +60,32 @@ impl Sources {
                 .and_then(|()| fs::write(&file, text));
             written.map_err(|e| Failure::new(format!("cannot write {}: {e}", file.display())))?;
         }
-        let plays = |runtime| roles.iter().any(|role| role.runtime == runtime);
-        if plays(Runtime::Go) {
-            let mut go = Command::new("go");
-            go.args(["build", "-buildvcs=false", "-o", "bank", "."])
-                .current_dir(folder.join("go"));
-            compile(go, "the Go services").await?;
+        let mut go = Command::new("go");
+        go.args(["build", "-buildvcs=false", "-o", "bank", "."])
+            .current_dir(folder.join("go"));
+        let mut javac = Command::new("javac");
+        javac
+            .args(["-d", "classes"])
+            .args(["Feed.java", "Json.java", "Model.java", "Refusal.java"])
+            .current_dir(folder.join("java"));
+        let mut broken = Vec::new();
+        for (runtime, compiler) in [(Runtime::Go, go), (Runtime::Java, javac)] {
+            if !roles.iter().any(|role| role.runtime == runtime) {
+                continue;
+            }
+            say(format_args!(
+                "compiling what is written in {}",
+                runtime.name()
+            ));
+            if let Err(why) = compile(compiler).await {
+                let name = runtime.name();
+                broken.push((
+                    runtime,
+                    format!("what is written in {name} is left out, it cannot be built:\n{why}"),
+                ));
+            }
         }
-        if plays(Runtime::Java) {
-            let mut javac = Command::new("javac");
-            javac
-                .args([
-                    "-d",
-                    "classes",
-                    "Feed.java",
-                    "Json.java",
-                    "Model.java",
-                    "Refusal.java",
-                ])
-                .current_dir(folder.join("java"));
-            compile(javac, "the Java service").await?;
-        }
-        Ok(Self(folder))
+        Ok((Self(folder), broken))
     }
 
     /// Program and arguments of a role.
@@ -119,15 +128,16 @@ impl Sources {
     }
 }
 
-async fn compile(mut compiler: Command, what: &str) -> Result<(), Failure> {
+/// What the compiler said, if it failed.
+async fn compile(mut compiler: Command) -> Result<(), String> {
     let built = compiler.kill_on_drop(true).output().await;
-    let built = built.map_err(|e| Failure::new(format!("cannot build {what}: {e}")))?;
+    let built = built.map_err(|e| e.to_string())?;
     if built.status.success() {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "cannot build {what}:\n{}{}",
+    let (out, err) = (
         String::from_utf8_lossy(&built.stdout),
-        String::from_utf8_lossy(&built.stderr)
-    )))
+        String::from_utf8_lossy(&built.stderr),
+    );
+    Err(format!("{out}{err}"))
 }

@@ -5,7 +5,7 @@ use super::mesh::{Doors, Mesh, Place};
 use super::ports::Ports;
 use super::process::{Recipe, Watched, memory};
 use super::sources::Sources;
-use super::{Kafka, Options, Topology};
+use super::{Options, Topology, say};
 use crate::Failure;
 use crate::brokers::Cluster;
 use crate::ids;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Tries of a delivery before its event is parked: longer than any restart that the demo makes.
 const ATTEMPTS: u32 = 60;
 /// How long the mesh has to know every replica.
-const SETTLE: Duration = Duration::from_secs(60);
+pub(super) const SETTLE: Duration = Duration::from_secs(60);
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub(super) struct Stage {
     pub(super) topology: Topology,
     pub(super) kafka: String,
     /// Brokers of Apache Kafka, killed when the stage is gone.
-    cluster: Option<Cluster>,
+    pub(super) cluster: Option<Cluster>,
     pub(super) casting: Casting,
-    ports: Ports,
+    pub(super) ports: Ports,
     /// In the order of their start.
     pub(super) infrastructure: Vec<Watched>,
     pub(super) replicas: Vec<(Place, Watched)>,
@@ -49,9 +49,15 @@ impl Stage {
     /// The folder cannot be made.
     pub(super) fn new(options: &Options) -> Result<Self, Failure> {
         let temporary = options.state.is_none();
-        let state = options.state.clone().unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("heddle-bank-{}", std::process::id()))
-        });
+        let state = match options.state.clone() {
+            Some(state) => state,
+            // Only its owner can enter it: it has the customers' secrets.
+            None => tempfile::Builder::new()
+                .prefix("heddle-bank-")
+                .tempdir()
+                .map_err(|e| Failure::new(format!("cannot make a temporary folder: {e}")))?
+                .keep(),
+        };
         let made = fs::create_dir_all(state.join("logs")).and_then(|()| fs::canonicalize(&state));
         let state =
             made.map_err(|e| Failure::new(format!("cannot make {}: {e}", state.display())))?;
@@ -83,14 +89,8 @@ impl Stage {
     ///
     /// Something did not start; the reason names it.
     pub(super) async fn set_up(&mut self, options: &Options) -> Result<(), Failure> {
-        for reason in &self.casting.left_out {
-            println!("{reason}");
-        }
-        for service in &self.casting.nobody {
-            println!("{service} is not played at all: its events wait in the queue");
-        }
         let heddle = beside("HEDDLE_BIN", "heddle")?;
-        let sources = Sources::build(&self.state, &self.casting.roles).await?;
+        let sources = self.build().await?;
         self.start_broker(options).await?;
         let mesh = Mesh::write(&self.state, &self.casting)?;
         let places = self.places()?;
@@ -120,6 +120,11 @@ impl Stage {
         self.write_description(in_front)?;
         let bank = std::env::current_exe().map_err(|e| Failure::new(format!("where am I: {e}")))?;
         let key = self.token_key()?;
+        say(format_args!(
+            "starting {} replicas of {} services",
+            places.len(),
+            self.services().len()
+        ));
         for place in places {
             let (program, arguments) = sources.command(place.role, &bank);
             let mut environment = self.environment(&place, &key, options);
@@ -140,6 +145,29 @@ impl Stage {
         }
         self.wait_for_replicas().await?;
         self.subscribe().await
+    }
+
+    /// Builds the services that need a compiler. What cannot be built is left out like what has no runtime.
+    async fn build(&mut self) -> Result<Sources, Failure> {
+        let (sources, broken) = Sources::build(&self.state, &self.casting.roles).await?;
+        if !broken.is_empty() {
+            let tools = |runtime: &Runtime| runtime.needs().iter().map(|(tool, _)| *tool);
+            let without: Vec<&str> = broken
+                .iter()
+                .flat_map(|(runtime, _)| tools(runtime))
+                .collect();
+            self.casting = casting(|tool| !without.contains(&tool) && in_path(tool));
+            self.casting.left_out = broken.into_iter().map(|(_, why)| why).collect();
+        }
+        for reason in &self.casting.left_out {
+            say(reason);
+        }
+        for service in &self.casting.nobody {
+            say(format_args!(
+                "{service} is not played at all: its events wait in the queue"
+            ));
+        }
+        Ok(sources)
     }
 
     async fn wait_for_replicas(&self) -> Result<(), Failure> {
@@ -302,64 +330,11 @@ impl Stage {
         Ok(places)
     }
 
-    async fn start_broker(&mut self, options: &Options) -> Result<(), Failure> {
-        if options.kafka == Kafka::Apache {
-            return self.start_apache(options.brokers).await;
-        }
-        let port = self.ports.any()?;
-        self.kafka = format!("127.0.0.1:{port}");
-        let arguments = [
-            "--listen",
-            &self.kafka,
-            "--dir",
-            &shown(&self.state.join("broker")),
-        ];
-        let recipe = Recipe {
-            name: "broker".to_owned(),
-            program: beside("HEDDLE_BANK_BROKER", "heddle-bank-broker")?,
-            arguments: arguments.map(str::to_owned).into(),
-            environment: Vec::new(),
-            log: self.log("broker"),
-        };
-        let broker = self.start(recipe)?;
-        let deadline = Instant::now() + SETTLE;
-        while tokio::net::TcpStream::connect(&self.kafka).await.is_err() {
-            if Instant::now() > deadline {
-                let end = super::process::tail(&broker.recipe.log);
-                return Err(Failure::new(format!(
-                    "the broker does not listen at {}:\n{end}",
-                    self.kafka
-                )));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        self.infrastructure.push(broker);
-        Ok(())
-    }
-
-    /// A cluster that `BANK_KAFKA` names, or one of our own.
-    async fn start_apache(&mut self, brokers: u8) -> Result<(), Failure> {
-        if let Ok(named) = std::env::var("BANK_KAFKA")
-            && !named.is_empty()
-        {
-            self.kafka = named;
-            return Ok(());
-        }
-        let folder = self.state.join("kafka");
-        let starting = tokio::task::spawn_blocking(move || Cluster::start(&folder, brokers.into()));
-        let cluster = starting.await;
-        let cluster =
-            cluster.map_err(|e| Failure::new(format!("brokers did not start: {e}")))??;
-        self.kafka = cluster.bootstrap();
-        self.cluster = Some(cluster);
-        Ok(())
-    }
-
-    fn start(&self, recipe: Recipe) -> Result<Watched, Failure> {
+    pub(super) fn start(&self, recipe: Recipe) -> Result<Watched, Failure> {
         Watched::start(recipe)
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    pub(super) fn log(&self, name: &str) -> PathBuf {
         self.state.join("logs").join(format!("{name}.log"))
     }
 
@@ -422,7 +397,7 @@ impl Stage {
             // What is left of it lies in the system's temporary folder and does no harm.
             drop(fs::remove_dir_all(&self.state));
         } else {
-            println!("kept in {}", self.state.display());
+            say(format_args!("kept in {}", self.state.display()));
         }
     }
 }
@@ -431,7 +406,7 @@ fn name_of(role: Role, number: usize) -> String {
     format!("{}-{number}", role.set())
 }
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -442,7 +417,7 @@ fn in_path(program: &str) -> bool {
 }
 
 /// A program of the project: what `variable` names, else beside this one, else in `PATH`.
-fn beside(variable: &str, name: &str) -> Result<PathBuf, Failure> {
+pub(super) fn beside(variable: &str, name: &str) -> Result<PathBuf, Failure> {
     if let Some(given) = std::env::var_os(variable) {
         let given = PathBuf::from(given);
         return fs::canonicalize(&given)

@@ -1,8 +1,9 @@
 //! What the demo tells people: where everything is, and what to try.
 
-use super::Topology;
 use super::stage::Stage;
+use super::{Topology, say};
 use crate::load::people::People;
+use std::path::Path;
 
 /// Accounts of others that the page suggests for transfers.
 const FRIENDS: usize = 2;
@@ -34,8 +35,8 @@ pub(super) fn addresses(stage: &Stage, people: &People) {
         Topology::Host => "one proxy for the host",
         Topology::Sidecar => "a proxy beside every replica",
     };
-    println!(
-        "\nThe bank is open: {} replicas of {} services, {proxies}, {} MiB (the proxy {} MiB).\n\n\
+    say(format_args!(
+        "\nThe bank is open: {} replicas of {} services, {proxies}, {} MiB (the largest proxy {} MiB).\n\n\
          \x20 the bank's page      {link}\n\
          \x20 the mesh's page      http://127.0.0.1:{}/\n\
          \x20 call a service       curl -x http://127.0.0.1:{} http://ledger/totals\n\
@@ -46,23 +47,51 @@ pub(super) fn addresses(stage: &Stage, people: &People) {
         proxy >> 20,
         doors.admin,
         doors.outbound,
-    );
-    println!(
-        "Try, in another terminal (docs/bank.md has more):\n\n\
-         \x20 put it under load    heddle-bank load --state {state} --rate 100 --for 30s\n\
-         \x20 check the books      heddle-bank audit --state {state}\n\
-         \x20 a canary of feed     cp sample-bank/mesh/try/feed-canary.yaml {state}/mesh/rules/feed.yaml\n"
-    );
-    if let Some((place, replica)) = stage
+    ));
+    say(format_args!(
+        "Try, in another terminal (docs/bank.md has more):\n\n  {}\n\n\
+         \x20 put it under load    heddle-bank load --rate 100 --for 30s\n\
+         \x20 canary a service     cp $BANK_STATE/mesh/try/feed-canary.yaml $BANK_STATE/mesh/rules/feed.yaml\n\
+         \x20 slow a replica       cp $BANK_STATE/mesh/try/slow-replica.yaml $BANK_STATE/mesh/rules/\n\
+         \x20 kill a replica       {}\n\
+         \x20 check the books      heddle-bank audit\n",
+        exports(stage),
+        victim(stage),
+    ));
+    say("Ctrl-C ends everything.");
+}
+
+/// What the commands below and those of the guides need to know.
+fn exports(stage: &Stage) -> String {
+    let programs = std::env::current_exe().ok();
+    let programs = programs.as_deref().and_then(Path::parent);
+    let path = programs.map_or_else(String::new, |folder| {
+        format!("PATH=\"{}:$PATH\" ", folder.display())
+    });
+    let queue = stage
         .replicas
         .iter()
-        .find(|(place, _)| place.role.service == "ledger")
-    {
-        println!(
-            "\x20 kill a replica       kill -9 {}    # {}; it is started again\n",
+        .find(|(place, _)| place.role.service == "queue");
+    let queue = queue.map_or_else(String::new, |(place, _)| {
+        format!(" BANK_QUEUE=http://127.0.0.1:{}", place.port)
+    });
+    format!(
+        "export {path}BANK_STATE=\"{}\"{queue}",
+        stage.state.display()
+    )
+}
+
+/// How to kill somebody.
+fn victim(stage: &Stage) -> String {
+    let ledger = stage
+        .replicas
+        .iter()
+        .find(|(place, _)| place.role.service == "ledger");
+    ledger.map_or_else(String::new, |(place, replica)| {
+        format!(
+            "kill -9 {}    # {}; it is started again",
             replica.id(),
             place.name
-        );
-    }
-    println!("Ctrl-C ends everything.");
+        )
+    })
 }

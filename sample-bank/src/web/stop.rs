@@ -4,7 +4,7 @@ use crate::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Told once: `SIGTERM` or `SIGINT` came. Clones hear it as well.
+/// Told once: `SIGTERM`, `SIGINT` or `SIGHUP` (the terminal is gone) came. Clones hear it as well.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);
 
@@ -20,11 +20,13 @@ impl Stop {
         };
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut hangup = listen(SignalKind::hangup())?;
         let (tell, told) = watch::channel(false);
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
             tell.send_replace(true);
         });
