@@ -7,6 +7,7 @@ use crate::io::Io;
 use crate::router::{Conn, PathEntry, connect_target};
 use crate::tls::Upstream;
 use heddle_core::name::Path;
+use heddle_core::patience::Patience;
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -53,7 +54,13 @@ where
         };
         let address = endpoint.shared.address;
         tried.push(address);
-        let charge = Charge::new(client.clone(), endpoint.clone(), None, None, clock::now());
+        let charge = Charge::new(
+            client.clone(),
+            endpoint.clone(),
+            Patience::default(),
+            None,
+            clock::now(),
+        );
         let pool = &client.policy.pool;
         let opened = match OpenGuard::take(&client.shared, &endpoint.shared, pool.max_connections) {
             Ok(open) => connect(&client.shared, address, pool, Upstream::Opaque)

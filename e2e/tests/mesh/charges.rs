@@ -124,6 +124,111 @@ fn callers_that_leave() {
     }
 }
 
+/// What follows a head may be quiet by its nature; whoever leaves it has had enough, and says nothing of the endpoint.
+#[test]
+fn callers_that_leave_what_may_be_quiet() {
+    const STAY: Duration = Duration::from_millis(1400);
+    let answer = |lines: &str, piece: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n{piece}");
+    let chunked = "transfer-encoding: chunked\r\n";
+    let (grpc, events) = (
+        "content-type: application/grpc\r\n",
+        "content-type: text/event-stream\r\n",
+    );
+    let long = "content-length: 100\r\n";
+    let rows = [
+        (
+            "server-sent events",
+            "",
+            answer(&format!("{events}{chunked}"), "3\r\n:\n\n\r\n"),
+            0,
+        ),
+        (
+            "a body without length",
+            "",
+            answer(chunked, "2\r\nhi\r\n"),
+            0,
+        ),
+        ("a body that has not begun", "", answer(chunked, ""), 0),
+        (
+            "a gRPC watch",
+            grpc,
+            answer(&format!("{grpc}{chunked}"), ""),
+            0,
+        ),
+        ("a gRPC watch without a head", grpc, String::new(), 0),
+        (
+            "far from its deadline",
+            &format!("{grpc}grpc-timeout: 60S\r\n"),
+            String::new(),
+            0,
+        ),
+        (
+            "close to its deadline",
+            &format!("{grpc}grpc-timeout: 1500m\r\n"),
+            String::new(),
+            1,
+        ),
+        (
+            "bytes that were announced",
+            "",
+            answer(long, "0123456789"),
+            1,
+        ),
+        ("no answer at all", "", String::new(), 1),
+    ];
+    for (case, lines, begins, charged) in rows {
+        let server = Scripted::start(move |mut guest| {
+            guest.request();
+            guest.wire.send(&begins);
+            guest.hold();
+        });
+        let proxy = in_front_of(server.address(), "");
+        let mut wire = Wire::connect(proxy.outbound());
+        wire.send(crate::support::post("a", "/s/m", lines));
+        eventually("the request arrived", || endpoint_started(&proxy));
+        std::thread::sleep(STAY);
+        wire.reset();
+        eventually(&format!("{case}: nothing in flight"), || {
+            endpoint(&proxy, server.address())["inFlight"] == 0
+        });
+        let seen = endpoint(&proxy, server.address());
+        assert_eq!(seen["failures"], charged, "{case}: {seen}");
+        let left = metric(&proxy, "heddle_attempts_total", &["outcome=\"cancelled\""]);
+        assert_eq!(left, 1.0, "{case}");
+        if charged == 0 {
+            let latency = seen["ewmaMs"].as_f64().unwrap_or_default();
+            assert!(latency < STAY.as_secs_f64() * 500.0, "{case}: {seen}");
+        }
+    }
+}
+
+/// A slow download is no slow endpoint: what counts is how long the caller waited for its last piece.
+#[test]
+fn a_caller_that_leaves_a_flowing_body_was_not_let_down() {
+    let server = Scripted::start(|mut guest| {
+        guest.request();
+        guest
+            .wire
+            .send("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+        while guest.wire.try_send("piece") {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let proxy = in_front_of(server.address(), "");
+    let mut wire = Wire::connect(proxy.outbound());
+    wire.send(get("a", "/", ""));
+    assert_eq!(wire.read_head().status(), 200);
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(1400) {
+        wire.read_exactly(5);
+    }
+    wire.reset();
+    eventually("nothing is in flight", || {
+        endpoint(&proxy, server.address())["inFlight"] == 0
+    });
+    assert_eq!(failures(&proxy, server.address()), 0);
+}
+
 fn endpoint_started(proxy: &Proxy) -> bool {
     metric(proxy, "heddle_attempts_in_flight", &[]) >= 1.0
 }

@@ -16,6 +16,7 @@
 //! * [`budget`], [`backoff`], [`classify`], [`retry`]: trying again;
 //! * [`admission`]: who may go to the service behind, who waits;
 //! * [`overload`]: sharing out descriptors and memory;
+//! * [`patience`]: what a caller that leaves says of the endpoint;
 //! * [`sticky`]: cohorts that only grow;
 //! * [`answer`]: every answer that is the proxy's own;
 //! * [`guard`]: which messages are let in;
@@ -42,6 +43,7 @@ pub mod identify;
 pub mod leaving;
 pub mod name;
 pub mod overload;
+pub mod patience;
 pub mod random;
 pub mod retry;
 pub mod route;

@@ -11,6 +11,7 @@ use crate::http::{Incoming, OutBody, for_http1, for_http2};
 use crate::router::Conn;
 use heddle_core::Nanos;
 use heddle_core::guard::answer;
+use heddle_core::patience::{Left, Patience};
 use heddle_core::retry::Outcome;
 use http::HeaderValue;
 use http::request::Parts;
@@ -70,8 +71,10 @@ pub(crate) enum Verdict {
     Failure,
     /// It was not at fault, and nothing was learnt about it.
     Nothing,
-    /// The caller went away.
+    /// The caller went away while it waited for what was due.
     Cancelled,
+    /// The caller went away from an answer that may be quiet for as long as it likes.
+    Left,
 }
 
 /// A request's debt to its endpoint.
@@ -80,25 +83,26 @@ pub(crate) struct Charge {
     client: Rc<Client>,
     endpoint: Rc<WorkerEndpoint>,
     started: Nanos,
-    /// A request that ran longer than this before its caller left counts as a failure.
-    patience: Duration,
+    /// A caller that waited longer than this before it left was let down.
+    patience: Patience,
     /// The caller's connection, which knows when the caller went away.
     caller: Option<Rc<Conn>>,
     /// How long it waited for a new connection; 0: it found one.
     connecting: Cell<Nanos>,
-    /// When it was answered by a connection that lives on, whose life says nothing of latency; 0: it was not.
-    handed_over: Cell<Nanos>,
+    /// When the head of the answer came; 0: it has not.
+    answered: Nanos,
+    /// What follows the head, a connection for both sides or a quiet stream, says nothing of latency.
+    handed_over: Cell<bool>,
+    /// Since when the caller has waited for the next piece of the answer; 0: for its head.
+    waiting: Cell<Nanos>,
     reported: bool,
 }
-
-/// A caller that left after this has a reason in the endpoint, unless an attempt time-out says otherwise.
-const CANCEL_IS_FAILURE: Duration = Duration::from_secs(1);
 
 impl Charge {
     pub(crate) fn new(
         client: Rc<Client>,
         endpoint: Rc<WorkerEndpoint>,
-        attempt_timeout: Option<Duration>,
+        patience: Patience,
         caller: Option<Rc<Conn>>,
         now: Nanos,
     ) -> Self {
@@ -110,10 +114,12 @@ impl Charge {
             client,
             endpoint,
             started: now,
-            patience: attempt_timeout.unwrap_or(CANCEL_IS_FAILURE),
+            patience,
             caller,
             connecting: Cell::new(0),
-            handed_over: Cell::new(0),
+            answered: 0,
+            handed_over: Cell::new(false),
+            waiting: Cell::new(0),
             reported: false,
         }
     }
@@ -138,9 +144,14 @@ impl Charge {
         self.connecting.get()
     }
 
-    /// It was answered with a connection for both sides: this is what it took, however long they keep it.
+    /// It was answered with a connection for both sides: that is what it took, however long they keep it.
     pub(crate) fn hand_over(&self) {
-        self.handed_over.set(clock::now());
+        self.handed_over.set(true);
+    }
+
+    /// The caller has waited since then for a piece of the answer.
+    pub(crate) fn waits_since(&self, since: Nanos) {
+        self.waiting.set(since);
     }
 
     fn connected(&self, from: Nanos) {
@@ -164,9 +175,10 @@ impl Charge {
         let accrual = &self.client.policy.accrual;
         set.metrics.in_flight.dec();
         set.requests.fetch_sub(1, Relaxed);
-        let mut ended = match self.handed_over.get() {
-            0 => now,
-            at => at,
+        let mut ended = if self.handed_over.get() {
+            self.answered
+        } else {
+            now
         };
         let failed = match verdict {
             Verdict::Success => false,
@@ -179,7 +191,21 @@ impl Charge {
                     .as_ref()
                     .and_then(|caller| caller.state.finished());
                 ended = finished.map_or(now, |at| at.clamp(self.started, now));
-                ended.saturating_sub(self.started) >= clock::nanos(self.patience)
+                let waited = ended.saturating_sub(self.started.max(self.waiting.get()));
+                match self.patience.judge(Duration::from_nanos(waited)) {
+                    Left::LetDown => true,
+                    Left::Early => false,
+                    Left::Watch => {
+                        shared.ewma.release();
+                        shared.health.ignorable(now);
+                        return;
+                    }
+                }
+            }
+            Verdict::Left => {
+                set.metrics.cancelled.inc();
+                ended = self.answered;
+                false
             }
             Verdict::Nothing => {
                 shared.ewma.release();
@@ -207,7 +233,7 @@ impl Charge {
             return;
         }
         shared.ewma.end(self.started, ended);
-        if verdict == Verdict::Cancelled {
+        if matches!(verdict, Verdict::Cancelled | Verdict::Left) {
             shared.health.ignorable(now);
         } else if shared.health.success(now, accrual, &set.health) {
             shared.ewma.forget();
@@ -277,7 +303,8 @@ pub(crate) async fn attempt(
     limit: Limit,
     caller: Option<Rc<Conn>>,
 ) -> Result<Attempted, Failure> {
-    let charge = Charge::new(client.clone(), endpoint, limit.attempt, caller, request.now);
+    let patience = limit.patience();
+    let mut charge = Charge::new(client.clone(), endpoint, patience, caller, request.now);
     let origin = request.body.origin();
     let asked = request.upgrade.is_some();
     if client.shared.requests.load(Relaxed) > client.policy.pool.max_requests {
@@ -313,7 +340,8 @@ pub(crate) async fn attempt(
             if let Err(fault) = check(&response, asked) {
                 return Err(faulty(charge, fault));
             }
-            let elapsed = clock::now().saturating_sub(charge.started);
+            charge.answered = clock::now();
+            let elapsed = charge.answered.saturating_sub(charge.started);
             client.shared.metrics.duration.observe_nanos(elapsed);
             Ok(Attempted {
                 response,
@@ -389,9 +417,15 @@ pub(crate) struct Limit {
     pub(crate) total: Option<Duration>,
     /// What is left of the caller's deadline.
     pub(crate) caller: Option<Duration>,
+    /// The call may be quiet, being gRPC: it says in its deadline how long it waits.
+    pub(crate) quiet: bool,
 }
 
 impl Limit {
+    fn patience(&self) -> Patience {
+        Patience::new(self.attempt, self.quiet, self.caller)
+    }
+
     fn shortest(&self) -> Option<Duration> {
         [self.attempt, self.total, self.caller]
             .into_iter()

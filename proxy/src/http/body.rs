@@ -1,7 +1,9 @@
 //! Bodies: what is sent upstream, kept for a repetition within a bound; what is sent back, watched to its end.
 
 use super::{BoxError, Incoming};
+use crate::clock;
 use bytes::Bytes;
+use heddle_core::Nanos;
 use heddle_core::guard::Refusal;
 use heddle_core::guard::http2::check_trailers;
 use http_body::{Body, Frame, SizeHint};
@@ -383,7 +385,12 @@ pub(crate) enum Finished {
     /// The time for it was over.
     TimedOut,
     /// The caller went away while the upstream's next piece was waited for.
-    Cancelled,
+    Cancelled {
+        /// The answer had announced a length, and more of it was to come.
+        owed: bool,
+        /// Since when the piece was waited for.
+        since: Nanos,
+    },
     /// The caller went away, or was ended, before it had taken the last piece.
     Unread,
 }
@@ -398,6 +405,8 @@ pub(crate) struct ResponseBody {
     sent: u64,
     /// Whether it is the caller's turn: what was handed on last has not been taken.
     handed: bool,
+    /// Since when the next piece is waited for; 0: it is not.
+    waiting: Nanos,
     stall: Option<Box<Stall>>,
 }
 
@@ -427,6 +436,7 @@ impl ResponseBody {
             on_finish: None,
             sent: 0,
             handed: false,
+            waiting: 0,
             stall: None,
         }
     }
@@ -438,6 +448,7 @@ impl ResponseBody {
             on_finish: Some(on_finish),
             sent: 0,
             handed: false,
+            waiting: 0,
             stall: None,
         }
     }
@@ -475,6 +486,9 @@ impl Body for ResponseBody {
         };
         let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
             this.handed = false;
+            if this.waiting == 0 {
+                this.waiting = clock::now();
+            }
             if let Some(stall) = &mut this.stall {
                 ready!(stall.sleep.as_mut().poll(cx));
                 this.finish(Finished::TimedOut);
@@ -482,6 +496,7 @@ impl Body for ResponseBody {
             }
             return Poll::Pending;
         };
+        this.waiting = 0;
         if let Some(stall) = &mut this.stall {
             let next = stall.deadline.max(Instant::now() + stall.patience);
             stall.sleep.as_mut().reset(next);
@@ -535,7 +550,10 @@ impl Drop for ResponseBody {
             } else if self.handed {
                 Finished::Unread
             } else {
-                Finished::Cancelled
+                Finished::Cancelled {
+                    owed: self.size_hint().exact().is_some(),
+                    since: self.waiting,
+                }
             };
             self.finish(how);
         }

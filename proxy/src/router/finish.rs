@@ -158,7 +158,12 @@ pub(super) fn finish(
             Finished::Complete(_) => verdict_of(outcome),
             Finished::Broken(_) => Verdict::Failure,
             Finished::TimedOut => Verdict::Failure,
-            Finished::Cancelled => Verdict::Cancelled,
+            // What an answer of unknown length holds back it may not have yet: whoever leaves it has had enough.
+            Finished::Cancelled { owed, .. } if grpc || !owed => Verdict::Left,
+            Finished::Cancelled { since, .. } => {
+                charge.waits_since(since);
+                Verdict::Cancelled
+            }
             // It is not the endpoint that was waited for.
             Finished::Unread => Verdict::Nothing,
         };
@@ -196,7 +201,7 @@ fn end_of(how: Finished) -> End {
         Finished::Complete(_) => End::Complete,
         Finished::Broken(_) => End::Upstream,
         Finished::TimedOut => End::Proxy,
-        Finished::Cancelled | Finished::Unread => End::Caller,
+        Finished::Cancelled { .. } | Finished::Unread => End::Caller,
     }
 }
 

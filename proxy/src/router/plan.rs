@@ -101,6 +101,7 @@ impl Plan {
             attempt: self.attempt_timeout,
             total: self.total.map(left),
             caller: exchange.context.deadline.map(left),
+            quiet: exchange.grpc,
         }
     }
 }
