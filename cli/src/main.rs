@@ -3,6 +3,7 @@
 mod admin;
 mod bind;
 mod check;
+mod control_plane;
 mod demo;
 mod explain;
 mod names;
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Proxy(proxy::Args),
+    ControlPlane(control_plane::Args),
     Run(run::Args),
     Check(check::Args),
     Bind(bind::Args),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     });
     match command {
         Command::Proxy(args) => proxy::run(args),
+        Command::ControlPlane(args) => control_plane::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(args),
         Command::Bind(args) => bind::run(args),

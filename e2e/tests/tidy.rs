@@ -39,13 +39,20 @@ const CORE_MAY_USE: [&str; 8] = [
 ];
 
 /// Which of our crates each of our crates may depend on.
-const DIRECTION: [(&str, &[&str]); 8] = [
+const DIRECTION: [(&str, &[&str]); 10] = [
     ("proxy/core/Cargo.toml", &[]),
-    ("proxy/Cargo.toml", &["heddle-core"]),
+    ("xds-proto/Cargo.toml", &[]),
+    ("proxy/Cargo.toml", &["heddle-core", "heddle-xds"]),
+    ("control-plane/Cargo.toml", &["heddle-core", "heddle-xds"]),
     ("benches/Cargo.toml", &["heddle-core", "heddle-proxy"]),
     (
         "cli/Cargo.toml",
-        &["heddle-core", "heddle-proxy", "heddle-bench"],
+        &[
+            "heddle-core",
+            "heddle-proxy",
+            "heddle-control-plane",
+            "heddle-bench",
+        ],
     ),
     (
         "e2e/Cargo.toml",

@@ -151,6 +151,9 @@ impl Proxy {
             .start(|config| {
                 metrics.set_max_series(config.limits.metric_series);
                 let config = options.prepare(config);
+                if config.control_plane.is_some() {
+                    return Err("discovery.control-plane: the proxies of this version cannot follow a control plane yet; remove it".to_owned());
+                }
                 App::start(
                     config,
                     discovery.clone(),

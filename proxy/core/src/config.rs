@@ -16,6 +16,8 @@ use std::time::Duration;
 mod admission;
 
 pub use admission::Admission;
+mod mesh;
+pub use mesh::{ControlPlane, ControlPlaneConfig};
 mod sight;
 pub use sight::{AccessLog, LogTarget, Tracing};
 mod tls;
@@ -46,6 +48,8 @@ pub struct ProxyConfig {
     pub files: Option<PathBuf>,
     /// Settings of the `dns` and `dns-srv` namers.
     pub dns: Dns,
+    /// The control plane, if there is one.
+    pub control_plane: Option<ControlPlane>,
     /// `Route` documents by (namespace, service).
     pub routes: BTreeMap<(String, String), Arc<Route>>,
     /// All `Dtab` documents in (namespace, name) order, to be appended to a listener's base.

@@ -6,7 +6,7 @@
 //! (`proxy`, `document`); and what no single document shows is checked at the end (`across`).
 //! No step stops at its first finding.
 
-use crate::config::{Cluster, Fault, ProxyConfig, Route};
+use crate::config::{Cluster, ControlPlane, Fault, ProxyConfig, Route};
 use crate::finding::Finding;
 use crate::name::Dtab;
 use document::Collected;
@@ -28,9 +28,12 @@ mod document;
 mod fields;
 mod format;
 mod glob;
+pub mod mesh;
 mod proxy;
+mod remote;
 mod report;
 pub mod schema;
+pub mod set;
 mod shape;
 mod table;
 mod tls;
@@ -53,6 +56,10 @@ pub trait Source {
     /// What is wrong with certificates and keys. The core understands neither; a source that does not say
     /// finds nothing wrong.
     fn inspect(&self, _material: &Material<'_>) -> Vec<Flaw> {
+        Vec::new()
+    }
+    /// Documents that the control plane sent, for a proxy that has one.
+    fn remote(&self, _from: &ControlPlane) -> Vec<set::Sound> {
         Vec::new()
     }
 }
@@ -99,7 +106,8 @@ pub fn load(main_file: Option<&Path>, source: &dyn Source) -> Loaded {
     loading.finish(config)
 }
 
-/// Checks files of either kind: those whose first document has a `kind` hold rules, others are a proxy's.
+/// Checks files of every kind: those whose first document has a `kind` hold rules, those with `sources`, `xds` or `api`
+/// are a control plane's, others are a proxy's.
 ///
 /// Rule files that no proxy's file among them names are checked together, as if one named them all.
 pub fn check(files: &[PathBuf], source: &dyn Source) -> Vec<Finding> {
@@ -113,6 +121,8 @@ pub fn check(files: &[PathBuf], source: &dyn Source) -> Vec<Finding> {
         let is_rules = |node: &Node| node.get("kind").is_some() || node.get("apiVersion").is_some();
         if documents.first().is_some_and(is_rules) {
             rule_files.push((file, text));
+        } else if documents.first().is_some_and(mesh::is_control_plane) {
+            loading.control_plane(file, &text);
         } else {
             loading.main_text(file, &text);
         }
@@ -316,7 +326,10 @@ impl<'s> Loading<'s> {
         let fields = Fields::new(root, &table::PROXY);
         let mut reader = Reader::new(self.source, &mut self.files, &folder);
         let main = proxy::decode(fields, &folder, &mut config, &mut reader, &mut self.report);
-        let collected = self.rules(fields.items("rules"), &folder);
+        let mut collected = self.rules(fields.items("rules"), &folder);
+        if let Some(from) = &config.control_plane {
+            remote::add(self.source.remote(from), &mut collected, &mut self.report);
+        }
         across::merge(collected, main, &mut config, &mut self.report);
         Some(config)
     }

@@ -129,7 +129,7 @@ pub(super) fn duplicates(collected: &Collected, report: &mut Report) {
     );
 }
 
-fn clusters<'c>(
+pub(super) fn clusters<'c>(
     all: impl Iterator<Item = &'c Written<Cluster>> + Clone,
     report: &mut Report,
 ) -> BTreeMap<String, Arc<Cluster>> {
@@ -194,7 +194,20 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// Knows the written replica sets and takes everything for known that only a running proxy can tell.
-struct KnownSets<'c>(&'c BTreeMap<String, Arc<Cluster>>);
+struct KnownSets<'c> {
+    written: &'c BTreeMap<String, Arc<Cluster>>,
+    /// Whether a control plane may know others.
+    others: bool,
+}
+
+impl<'c> KnownSets<'c> {
+    fn of(config: &'c ProxyConfig) -> Self {
+        Self {
+            written: &config.clusters,
+            others: config.control_plane.is_some(),
+        }
+    }
+}
 
 impl Namer for KnownSets<'_> {
     fn lookup(&self, path: &Path) -> Lookup {
@@ -207,11 +220,12 @@ impl Namer for KnownSets<'_> {
         };
         match (kind, elements.next()) {
             (Some("static"), Some(name)) => {
-                match name.is_some_and(|name| self.0.contains_key(name)) {
+                match self.others || name.is_some_and(|name| self.written.contains_key(name)) {
                     true => Lookup::bound(path, 3),
                     false => Lookup::NEG,
                 }
             }
+            (Some("k8s"), Some(_)) if self.others => Lookup::bound(path, path.len().min(5)),
             (Some("files" | "dns" | "dns-srv"), Some(_)) => Lookup::bound(path, path.len()),
             _ => Lookup::NEG,
         }
@@ -225,7 +239,7 @@ fn cycles(
     config: &ProxyConfig,
     report: &mut Report,
 ) {
-    let namer = KnownSets(&config.clusters);
+    let namer = KnownSets::of(config);
     let mut told = Vec::new();
     for listener in &config.listeners {
         if matches!(listener.mode, Mode::Inbound { .. }) {
@@ -283,7 +297,7 @@ fn example_of(prefix: &[PrefixElement]) -> Option<Path> {
 
 /// Destinations that no listener of this configuration can resolve.
 fn dangling(targets: &[&Target], config: &ProxyConfig, report: &mut Report) {
-    let namer = KnownSets(&config.clusters);
+    let namer = KnownSets::of(config);
     let dtabs: Vec<_> = config
         .listeners
         .iter()

@@ -74,6 +74,7 @@ codes! {
     STICKY_ALONE = "HED404" Warning "sticky choice without a choice";
     NO_EFFECT = "HED405" Warning "setting without effect";
     DUPLICATE_ENDPOINT = "HED406" Warning "endpoint written twice";
+    SHADOWED = "HED407" Warning "document that the proxy's own replaces";
     // Certificates and keys.
     BAD_CERTIFICATE = "HED501" Error "certificate or key that cannot be used";
     CERTIFICATE_EXPIRES = "HED502" Warning "certificate outside its time";

@@ -71,6 +71,7 @@ pub(super) fn config(source: &dyn Source) -> ProxyConfig {
         tls: Vec::new(),
         files: None,
         dns: Dns::default(),
+        control_plane: None,
         routes: BTreeMap::new(),
         dtab: Dtab::empty(),
         faults: Vec::new(),

@@ -39,6 +39,11 @@ formats! {
         why: "spans are sent over OTLP/gRPC, without TLS", fix: "write `http://host:port`, such as `http://127.0.0.1:4317`",
         pattern: "^http://[^/@ ]+:[0-9]+/?$", |text| collector(text)
     }
+    CONTROL_PLANE {
+        "a control plane's address", BAD_ADDRESS,
+        why: "xDS is spoken over gRPC, without TLS", fix: "write `http://host:port`, such as `http://127.0.0.1:15010`",
+        pattern: "^http://[^/@ ]+:[0-9]+/?$", |text| collector(text)
+    }
     LABEL {
         "a name", BAD_NAME,
         why: "it becomes part of names in DNS, Kubernetes and metrics (RFC 1123)",

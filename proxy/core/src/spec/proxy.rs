@@ -7,6 +7,7 @@ use super::defaults;
 use super::document::{self, Target, Written};
 use super::fields::{Fields, set};
 use super::format;
+use super::mesh;
 use super::report::{Report, Spot};
 use super::table;
 use super::table::tls::{LISTENER_TLS, UPSTREAM_TLS};
@@ -168,6 +169,9 @@ fn discovery(
         .child("files", &table::FILES)
         .and_then(|files| files.text("dir"));
     config.files = dir.map(|dir| folder.join(dir));
+    config.control_plane = fields
+        .child("control-plane", &table::mesh::CONTROL_PLANE)
+        .and_then(|fields| mesh::of_proxy(fields, folder));
     if let Some(dns) = fields.child("dns", &table::DNS) {
         config.dns = self::dns(dns, report);
     }

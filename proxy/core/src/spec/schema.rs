@@ -7,6 +7,7 @@
 use super::format;
 use super::shape::{Field, Format, Object, Shape};
 use super::table::PROXY;
+use super::table::mesh::CONTROL_PLANE_FILE;
 use super::table::rules::{API_VERSION, DOCUMENT, KINDS, METADATA};
 use serde_json::{Map, Value, json};
 
@@ -21,6 +22,19 @@ pub fn proxy() -> Value {
         "$schema": DIALECT,
         "title": "Heddle proxy",
         "description": PROXY.about,
+        "$ref": root["$ref"],
+        "$defs": definitions,
+    })
+}
+
+/// The JSON Schema of a control plane's file.
+pub fn control_plane() -> Value {
+    let mut definitions = Map::new();
+    let root = reference_to(&CONTROL_PLANE_FILE, &mut definitions);
+    json!({
+        "$schema": DIALECT,
+        "title": "Heddle control plane",
+        "description": CONTROL_PLANE_FILE.about,
         "$ref": root["$ref"],
         "$defs": definitions,
     })
@@ -127,7 +141,6 @@ fn schema_of(shape: &Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
         Shape::Time { .. } => json!({"type": "string", "pattern": DURATION, "minLength": 2}),
         Shape::Bool => json!({"type": "boolean"}),
-        Shape::NotYet(_) => json!({"not": {}}),
         Shape::Document => {
             let ways = KINDS
                 .iter()
@@ -174,6 +187,13 @@ fn text_schema(format: &Format) -> Value {
 pub fn proxy_reference() -> String {
     let mut sections = Sections::default();
     sections.object(&PROXY);
+    sections.text
+}
+
+/// The reference of the control plane's file in Markdown.
+pub fn control_plane_reference() -> String {
+    let mut sections = Sections::default();
+    sections.object(&CONTROL_PLANE_FILE);
     sections.text
 }
 
@@ -268,7 +288,6 @@ fn value_of(shape: &Shape) -> String {
             format!("duration, {} to {}", format::show(*min), format::show(*max))
         }
         Shape::Bool => "`true` or `false`".to_owned(),
-        Shape::NotYet(_) => "none".to_owned(),
         Shape::Document => "document (see [rules](rules.md))".to_owned(),
     }
 }

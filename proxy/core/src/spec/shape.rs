@@ -40,8 +40,6 @@ pub(super) enum Shape {
     Time { min: Duration, max: Duration },
     /// `true` or `false`.
     Bool,
-    /// Known, but refused by this version, with what it will come with.
-    NotYet(&'static str),
     /// A document: its `kind` says what its `spec` is.
     Document,
 }

@@ -6,6 +6,7 @@ use super::format;
 use super::shape::{Field, Object, Shape};
 use std::time::Duration;
 
+pub(super) mod mesh;
 pub(super) mod policy;
 pub(super) mod rules;
 pub(super) mod sight;
@@ -555,9 +556,9 @@ pub(super) static DISCOVERY: Object = object(
         ),
         optional(
             "control-plane",
-            Shape::NotYet("the control plane"),
+            Shape::Object(&mesh::CONTROL_PLANE),
             "",
-            "Not in this version: comes with the control plane.",
+            "Rules and replica sets from a control plane, kept on disk for when it is away.",
         ),
     ],
 );

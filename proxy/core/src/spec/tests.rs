@@ -55,6 +55,13 @@ impl Source for Memory {
             .filter(|_| name == "POD_NAMESPACE")
             .map(str::to_owned)
     }
+    /// What the file `control-plane` holds.
+    fn remote(&self, _: &crate::config::ControlPlane) -> Vec<set::Sound> {
+        let sent = self.0.get(Path::new("control-plane"));
+        let text = sent.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let files = text.map(|text| vec![("control-plane".to_owned(), text)]);
+        set::judge(&files.unwrap_or_default()).sound
+    }
     /// Knows certificates and keys by their first word.
     fn inspect(&self, material: &Material<'_>) -> Vec<Flaw> {
         let (cert, of_key) = match material {

@@ -22,6 +22,7 @@ fn schema_files_are_current() {
     for (file, schema) in [
         ("schemas/proxy.schema.json", proxy()),
         ("schemas/rules.schema.json", rules()),
+        ("schemas/control-plane.schema.json", control_plane()),
     ] {
         let path = repository(file);
         if blessing() {
@@ -43,6 +44,7 @@ fn schema_reference_in_docs_is_current() {
     for (file, reference) in [
         ("docs/configuration.md", proxy_reference()),
         ("docs/rules.md", rules_reference()),
+        ("docs/control-plane.md", control_plane_reference()),
     ] {
         let path = repository(file);
         let text = std::fs::read_to_string(&path).unwrap();
@@ -62,7 +64,7 @@ fn schema_reference_in_docs_is_current() {
 
 #[test]
 fn every_reference_in_a_schema_has_a_definition() {
-    for schema in [proxy(), rules()] {
+    for schema in [proxy(), rules(), control_plane()] {
         let text = schema.to_string();
         for part in text.split("\"#/$defs/").skip(1) {
             let name = part.split('"').next().unwrap();

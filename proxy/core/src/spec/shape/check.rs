@@ -58,13 +58,6 @@ impl Checker<'_> {
                     None => self.wrong_type(node, shape),
                 }
             }
-            Shape::NotYet(with) => self.report.add(
-                &codes::NOT_YET,
-                node.place,
-                "this is known, but this version cannot do it",
-                format!("it comes with {with}"),
-                "remove it",
-            ),
             Shape::Document => crate::spec::document::check(node, self),
             scalar => self.scalar(node, scalar),
         }
@@ -304,7 +297,6 @@ fn name_of(shape: &Shape) -> String {
         Shape::Number { .. } => "a number".to_owned(),
         Shape::Time { .. } => "a duration".to_owned(),
         Shape::Bool => "`true` or `false`".to_owned(),
-        Shape::NotYet(_) => "nothing".to_owned(),
         Shape::Document => "a document".to_owned(),
     }
 }
