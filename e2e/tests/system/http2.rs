@@ -266,30 +266,22 @@ async fn a_server_that_goes_away_loses_no_request() {
     .await;
     let proxy = in_front_of(server.address());
     let (client, _task) = StreamClient::connect(proxy.outbound()).await;
-    let asks: Vec<_> = (0..100)
-        .map(|number| {
+    // How many streams a connection has taken when it is told to go depends on the machine; so does how often that
+    // must be to be seen.
+    for round in 0.. {
+        assert!(round < 100, "{} connections", server.connections());
+        let asks = (0..10).map(|_| {
             let client = client.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(number * 3)).await;
-                client.get("http://echo/").await
-            })
-        })
-        .collect();
-    for asked in asks {
-        assert_eq!(
-            asked
-                .await
-                .expect("no task panics")
-                .expect("a whole answer")
-                .status(),
-            200
-        );
+            tokio::spawn(async move { client.get("http://echo/").await })
+        });
+        for asked in asks.collect::<Vec<_>>() {
+            let answer = asked.await.expect("no task panics");
+            assert_eq!(answer.expect("a whole answer").status(), 200);
+        }
+        if round >= 9 && server.connections() > 5 {
+            break;
+        }
     }
-    assert!(
-        server.connections() > 5,
-        "{} connections",
-        server.connections()
-    );
 }
 
 #[tokio::test]
