@@ -15,7 +15,7 @@ backend=$!
 "$HEDDLE" proxy -c heddle.yaml >proxy.log 2>&1 &
 proxy=$!
 trap 'kill $proxy $backend' EXIT
-until curl -s -o /dev/null http://127.0.0.1:19001/; do sleep 0.1; done
+until curl -g -s -o /dev/null http://URL/; do sleep 0.1; done
 until curl -sf -o /dev/null http://127.0.0.1:19990/ready; do sleep 0.1; done
 h2load -n 24 -c 1 -m 24 http://127.0.0.1:14140/ | grep '^status codes'
 curl -s -o /dev/null -w 'afterwards %{http_code}\n' http://127.0.0.1:14140/
@@ -23,7 +23,9 @@ curl -s http://127.0.0.1:19990/metrics
 "#;
 
 const BACKEND: &str = r#"
-import http.server, time
+import http.server, socket, time
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6 if ":" in "ADDRESS" else socket.AF_INET
 class Slow(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -31,7 +33,7 @@ class Slow(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
-http.server.ThreadingHTTPServer(("127.0.0.1", 19001), Slow).serve_forever()
+Server(("ADDRESS", 19001), Slow).serve_forever()
 "#;
 
 const CONFIGURATION: &str = r#"
@@ -42,11 +44,22 @@ listeners:
     identify: [{static: echo}]
 discovery:
   static:
-    echo: {endpoints: ["127.0.0.1:19001"], protocol: http1}
+    echo: {endpoints: ["URL"], protocol: http1}
 "#;
 
 #[test]
 fn without_ports_requests_are_refused_and_the_endpoint_is_not_blamed() {
+    run_out_of_them("127.0.0.1", "127.0.0.1:19001");
+}
+
+/// There the system says the same as of an address that it cannot reach at all.
+#[test]
+fn without_ports_an_endpoint_over_ipv6_is_not_blamed_either() {
+    run_out_of_them("::1", "[::1]:19001");
+}
+
+/// The endpoint is at `address`, which a URL calls `url`.
+fn run_out_of_them(address: &str, url: &str) {
     if !require(&[Need::Curl, Need::H2load, Need::Python]) {
         return;
     }
@@ -62,6 +75,7 @@ fn without_ports_requests_are_refused_and_the_endpoint_is_not_blamed() {
         ("backend.py", BACKEND),
         ("heddle.yaml", CONFIGURATION),
     ] {
+        let text = text.replace("ADDRESS", address).replace("URL", url);
         std::fs::write(folder.path().join(name), text).expect("the folder is ours");
     }
     let mut command = Command::new("unshare");

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 /// What is lacking for a connection to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +46,27 @@ impl Lack {
 
 /// What `error`, of a socket that was to be connected to `address`, lacks; `None`: it is the endpoint's.
 ///
-/// `EADDRNOTAVAIL` is the lack of a port for IPv4 only: where there is no IPv6 at all, every address of it gives
-/// the same error, and an endpoint that can never be reached must be ejected.
+/// `EADDRNOTAVAIL` is the lack of a port, but for IPv6: where this host has no address of it that could speak to that one,
+/// the error is the same, and an endpoint that can never be reached must be ejected.
 pub(crate) fn lack_of(error: &io::Error, address: SocketAddr) -> Option<Lack> {
+    sort(error, address, has_source)
+}
+
+/// Whether this host has an address of its own from which `address` can be spoken to. Ports of UDP are others than those
+/// of TCP, and nothing is sent.
+fn has_source(address: SocketAddr) -> bool {
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
+    socket.is_ok_and(|socket| socket.connect(address).is_ok())
+}
+
+fn sort(
+    error: &io::Error,
+    address: SocketAddr,
+    has_source: impl Fn(SocketAddr) -> bool,
+) -> Option<Lack> {
     match Errno::from_io_error(error)? {
         Errno::MFILE | Errno::NFILE => Some(Lack::Descriptors),
-        Errno::ADDRNOTAVAIL if address.is_ipv4() => Some(Lack::Ports),
+        Errno::ADDRNOTAVAIL if address.is_ipv4() || has_source(address) => Some(Lack::Ports),
         Errno::AGAIN | Errno::ADDRINUSE => Some(Lack::Ports),
         Errno::NOBUFS | Errno::NOMEM => Some(Lack::Memory),
         _ => None,
@@ -65,18 +80,20 @@ mod tests {
     #[test]
     fn what_this_host_lacks_is_told_from_what_the_endpoint_does() {
         let (four, six) = ("10.0.0.1:80", "[::1]:80");
-        for (errno, address, expected) in [
-            (Errno::MFILE, four, Some(Lack::Descriptors)),
-            (Errno::NFILE, four, Some(Lack::Descriptors)),
-            (Errno::ADDRNOTAVAIL, four, Some(Lack::Ports)),
-            (Errno::ADDRNOTAVAIL, six, None),
-            (Errno::NOBUFS, six, Some(Lack::Memory)),
-            (Errno::CONNREFUSED, four, None),
-            (Errno::HOSTUNREACH, four, None),
-            (Errno::TIMEDOUT, four, None),
+        for (errno, address, source, expected) in [
+            (Errno::MFILE, four, true, Some(Lack::Descriptors)),
+            (Errno::NFILE, four, true, Some(Lack::Descriptors)),
+            (Errno::ADDRNOTAVAIL, four, false, Some(Lack::Ports)),
+            (Errno::ADDRNOTAVAIL, six, true, Some(Lack::Ports)),
+            (Errno::ADDRNOTAVAIL, six, false, None),
+            (Errno::NOBUFS, six, true, Some(Lack::Memory)),
+            (Errno::CONNREFUSED, four, true, None),
+            (Errno::HOSTUNREACH, four, true, None),
+            (Errno::TIMEDOUT, four, true, None),
         ] {
             let address = address.parse().expect("an address");
-            assert_eq!(lack_of(&errno.into(), address), expected, "{errno:?}");
+            let found = sort(&errno.into(), address, |_| source);
+            assert_eq!(found, expected, "{errno:?}");
         }
         assert_eq!(
             lack_of(
