@@ -15,7 +15,7 @@ use heddle_core::answer::Kind;
 use heddle_core::config::{Identifier, ListenProtocol, Mode};
 use heddle_core::detect::{Detected, detect};
 use heddle_core::guard::Refusal;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
@@ -204,6 +204,7 @@ fn begin(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, p
         state: state.clone(),
         serial: false,
         interim: OnceCell::new(),
+        passed: RefCell::default(),
         registered: None,
     };
     let (send, receive) = oneshot::channel();

@@ -5,6 +5,7 @@ mod forward;
 mod guard1;
 mod guard2;
 mod incoming;
+mod interim;
 mod respond;
 mod serve;
 mod serve2;
@@ -13,11 +14,12 @@ mod stream;
 mod tunnel;
 mod view;
 
-pub(crate) use body::{BodySource, Finished, Gate, GateSignal, OutBody, ResponseBody};
+pub(crate) use body::{BodySource, Finished, Gate, GateSignal, OutBody, Replay, ResponseBody};
 pub(crate) use forward::{Hop, for_http1, for_http2, outgoing_head, response_head};
 pub(crate) use guard1::{HEADER_TIMEOUT, Watch};
 pub(crate) use guard2::{Overdue, Streams};
 pub(crate) use incoming::Incoming;
+pub(crate) use interim::{Arrivals, Interim, ToCaller, head as interim_head};
 pub(crate) use respond::{
     close, grpc_status, injected, is_grpc, refused, refused_bytes, respond, says,
 };

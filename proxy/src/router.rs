@@ -26,11 +26,11 @@ pub(crate) use exchange::{Answering, handle};
 pub(crate) use names::Slot;
 pub(crate) use own::connect_target;
 
-use crate::http::Hop;
+use crate::http::{Hop, Interim};
 use crate::io::ConnState;
 use crate::tls::Secured;
 use crate::worker::{Registered, Worker};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ pub(crate) struct Conn {
     pub(crate) secured: Option<Rc<Secured>>,
     /// What each request takes along so that interim responses come back; made once.
     pub(crate) interim: OnceCell<http::Extensions>,
+    /// Interim answers for the stream of HTTP/2 whose task is being polled; it takes them before it is done.
+    pub(crate) passed: RefCell<Vec<Interim>>,
     /// Held as long as anything of the connection is left, tunnels included: so long it counts.
     pub(crate) registered: Option<Rc<Registered>>,
 }

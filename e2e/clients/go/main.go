@@ -2,6 +2,7 @@
 //
 //	clients-go version go|grpc
 //	clients-go http HOW ADDRESS NAME
+//	clients-go interim HOW ADDRESS NAME
 //	clients-go grpc HOW TARGET NAME
 //	clients-go serve PORT
 package main
@@ -29,11 +30,14 @@ func main() {
 		os.Exit(1)
 	}
 	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: clients-go http|grpc HOW ADDRESS NAME, or serve PORT")
+		fmt.Fprintln(os.Stderr, "usage: clients-go http|interim|grpc HOW ADDRESS NAME, or serve PORT")
 		os.Exit(2)
 	}
 	run := httpSteps
-	if os.Args[1] == "grpc" {
+	switch os.Args[1] {
+	case "interim":
+		run = interimAnswers
+	case "grpc":
 		run = grpcCases
 	}
 	results, err := run(os.Args[2], os.Args[3], os.Args[4])

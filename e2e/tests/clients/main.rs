@@ -8,6 +8,7 @@ mod beside;
 mod curl;
 mod grpc;
 mod http;
+mod interim;
 mod load;
 mod netcat;
 mod place;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         grpc::ROWS,
         websocket::ROWS,
         netcat::ROWS,
+        interim::ROWS,
         beside::ROWS,
         secured::ROWS,
     ]

@@ -40,6 +40,17 @@ impl Place {
     }
 }
 
+impl Place {
+    /// A proxy before a backend that speaks this protocol.
+    pub(crate) fn speaking(backend: SocketAddr, protocol: &str) -> Self {
+        let proxy = Proxy::start(&Setup::new().replicas_speaking(NAME, &[backend], protocol));
+        Self {
+            address: proxy.outbound(),
+            proxies: vec![proxy],
+        }
+    }
+}
+
 /// Makes a command use this address as its HTTP proxy, in both spellings, and for every host.
 pub(crate) fn through_environment(command: &mut Command, address: SocketAddr) {
     for name in ["http_proxy", "HTTP_PROXY"] {

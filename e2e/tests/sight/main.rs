@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         log::the_last_lines_are_written_before_the_end,
         origin::every_answer_of_the_proxys_own_says_so,
         own::every_answer_of_its_own_is_accounted_for,
+        own::a_head_that_unpacks_to_too_much_is_told_of_as_well,
         own::what_is_refused_unread_is_told_as_far_as_it_was_seen,
     ];
     all.extend([

@@ -4,6 +4,7 @@ use crate::support::{lines, log_of, metric, nobody};
 use heddle_e2e::echo::Echo;
 use heddle_e2e::proxy::{Proxy, Setup};
 use heddle_e2e::script::{Scripted, within};
+use heddle_e2e::streams::{StreamClient, whole};
 use heddle_e2e::wire::{Message, Wire};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -339,4 +340,54 @@ pub(crate) fn what_is_refused_unread_is_told_as_far_as_it_was_seen() {
     ] {
         assert_eq!(line[field], value, "{field} in {line}");
     }
+}
+
+/// The HTTP/2 library answers it before anybody else sees it.
+pub(crate) fn a_head_that_unpacks_to_too_much_is_told_of_as_well() {
+    const COUNT: &str = "heddle_refused_total{listener=\"outbound\",reason=\"h2-header-list\"}";
+    let echo = Echo::start("echo");
+    let proxy = Proxy::start(
+        &Setup::new()
+            .listener("outbound", "limits: {headerBytes: 1024}")
+            .replicas("echo", &[echo.address()])
+            .top("accessLog: {file: ./access.log}"),
+    );
+    let request = |number: usize, fields: usize| {
+        let mut request = http::Request::get(format!("http://echo/{number}"));
+        for field in 0..fields {
+            request = request.header(format!("a{field}"), "b");
+        }
+        request.body(()).expect("a valid request")
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    runtime.block_on(async {
+        let (client, _task) = StreamClient::connect(proxy.outbound()).await;
+        let mut asked = Vec::new();
+        for (number, fields) in [0, 40, 0, 40, 40, 0, 40].into_iter().enumerate() {
+            let opened = client.open(request(number, fields), true).await;
+            asked.push((fields, opened.expect("a stream opens").0));
+        }
+        for (fields, response) in asked {
+            let status = whole(response).await.expect("an answer").status();
+            assert_eq!(
+                status,
+                if fields == 0 { 200 } else { 431 },
+                "{fields} fields"
+            );
+        }
+    });
+    within(SOON, "a line each", || lines(&log_of(&proxy)).len() == 7);
+    let refused: Vec<Value> = lines(&log_of(&proxy))
+        .into_iter()
+        .filter(|line| line["status"] == 431)
+        .collect();
+    assert_eq!(refused.len(), 4);
+    for line in refused {
+        assert_eq!(line["refusal"], "h2-header-list", "{line}");
+        assert_eq!(
+            (&line["error"], &line["protocol"]),
+            (&json!("refused"), &json!("http/2"))
+        );
+    }
+    assert_eq!(metric(&proxy, COUNT), 4.0);
 }

@@ -7,7 +7,7 @@ use super::connection::{Answer, ConnectError, Http1, SendError};
 use super::http2::Http2;
 use super::{Client, WorkerEndpoint};
 use crate::clock;
-use crate::http::{Incoming, OutBody, for_http1, for_http2};
+use crate::http::{Arrivals, Incoming, OutBody, Replay, ToCaller, for_http1, for_http2};
 use crate::router::Conn;
 use heddle_core::Nanos;
 use heddle_core::guard::answer;
@@ -18,8 +18,9 @@ use http::request::Parts;
 use hyper::Request;
 use hyper::client::conn::TrySendError;
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -290,6 +291,8 @@ pub(crate) struct Outgoing<'a> {
     /// The protocol that the caller asks to switch to.
     pub(crate) upgrade: Option<HeaderValue>,
     pub(crate) http2: bool,
+    /// The caller takes interim answers.
+    pub(crate) interim: bool,
     /// When the attempt begins: now, as read a moment ago.
     pub(crate) now: Nanos,
 }
@@ -320,11 +323,11 @@ pub(crate) async fn attempt(
         });
     }
     let sent = {
-        let mut exchange = std::pin::pin!(async {
+        let mut exchange = pin!(async {
             if request.http2 {
-                send_http2(&charge, request).await
+                send_http2(&charge, request, origin.clone()).await
             } else {
-                send_http1(&charge, request).await
+                send_http1(&charge, request, origin.clone()).await
             }
         });
         match limit.shortest() {
@@ -526,16 +529,26 @@ fn failed(charge: Charge, failure: SendFailure) -> Failure {
     }
 }
 
+/// Where interim answers go, if they go anywhere.
+fn to_caller(charge: &Charge, interim: bool, body: Option<Rc<Replay>>) -> Option<ToCaller<'_>> {
+    let caller = charge.caller.as_deref().filter(|_| interim)?;
+    Some(ToCaller { caller, body })
+}
+
 async fn send_http1(
     charge: &Charge,
     outgoing: Outgoing<'_>,
+    origin: Option<Rc<Replay>>,
 ) -> Result<(Answer, Lease), SendFailure> {
     let Outgoing {
         head,
         mut body,
         upgrade,
+        interim,
         ..
     } = outgoing;
+    // A caller over HTTP/1 has put what takes them to it into the head.
+    let to_caller = to_caller(charge, interim, origin).filter(|to| !to.caller.serial);
     for_http1(head, upgrade.as_ref());
     let (endpoint, config) = (&charge.endpoint, &charge.client.policy.pool);
     loop {
@@ -549,9 +562,22 @@ async fn send_http1(
             }
         };
         let reused = connection.reused;
-        let request = Request::from_parts(std::mem::replace(head, nothing()), body);
+        let mut request = Request::from_parts(std::mem::replace(head, nothing()), body);
         connection.asked.tell();
-        match connection.sender.try_send_request(request).await {
+        let sent = match &to_caller {
+            None => connection.sender.try_send_request(request).await,
+            Some(to) => {
+                let arrivals = Arrivals::of(&mut request);
+                let mut sending = pin!(connection.sender.try_send_request(request));
+                poll_fn(|cx| {
+                    let sent = sending.as_mut().poll(cx);
+                    arrivals.take(cx, to);
+                    sent
+                })
+                .await
+            }
+        };
+        match sent {
             Ok(response) => {
                 endpoint.note_stay(response.status(), response.headers());
                 return Ok((response.map(Incoming::Http1), Lease::Http1(connection)));
@@ -564,8 +590,15 @@ async fn send_http1(
 async fn send_http2(
     charge: &Charge,
     outgoing: Outgoing<'_>,
+    origin: Option<Rc<Replay>>,
 ) -> Result<(Answer, Lease), SendFailure> {
-    let Outgoing { head, mut body, .. } = outgoing;
+    let Outgoing {
+        head,
+        mut body,
+        interim,
+        ..
+    } = outgoing;
+    let to_caller = to_caller(charge, interim, origin);
     for_http2(head, charge.client.shared.is_secure());
     let (endpoint, config) = (&charge.endpoint, &charge.client.policy.pool);
     loop {
@@ -579,7 +612,7 @@ async fn send_http2(
             }
         };
         let stream = StreamGuard::new(connection.clone());
-        match connection.send(head, body).await {
+        match connection.send(head, body, to_caller.as_ref()).await {
             Ok(response) => return Ok((response, Lease::Http2 { _stream: stream })),
             // Closed while idle: the next one of the pool, or a fresh one, gets it. The pool is finite.
             Err((_, Some(unsent))) if reused => body = unsent,

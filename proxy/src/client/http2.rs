@@ -2,7 +2,7 @@
 
 use super::connection::{Answer, Cause, ConnectError, OpenGuard, SendError, Wire, connect};
 use crate::clock;
-use crate::http::{Incoming, OutBody, Pings, pump};
+use crate::http::{Incoming, OutBody, Pings, ToCaller, pump};
 use crate::io::Io;
 use crate::shared::{EndpointShared, SetShared};
 use crate::tls::Upstream;
@@ -70,6 +70,7 @@ impl Http2 {
         &self,
         head: &mut Parts,
         body: OutBody,
+        to_caller: Option<&ToCaller<'_>>,
     ) -> Result<Answer, (SendError, Option<OutBody>)> {
         let mut sender = self.sender.clone();
         if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
@@ -79,11 +80,22 @@ impl Http2 {
         let over = body.is_end_stream();
         let parts = std::mem::replace(head, super::attempt::nothing());
         let failed = |error| (SendError::http2(error), None);
-        let (response, stream) = sender
+        let (mut response, stream) = sender
             .send_request(Request::from_parts(parts, ()), over)
             .map_err(failed)?;
         let pumping = (!over).then(|| Pumping::start(body, stream));
-        let (head, receive) = response.await.map_err(failed)?.into_parts();
+        let mut asked = false;
+        let answered = poll_fn(|cx| {
+            // There is none before the request has gone out.
+            if let Some(to_caller) = to_caller.filter(|_| asked) {
+                while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+                    to_caller.pass(interim);
+                }
+            }
+            asked = true;
+            Pin::new(&mut response).poll(cx)
+        });
+        let (head, receive) = answered.await.map_err(failed)?.into_parts();
         if let Some(pumping) = pumping {
             pumping.go_on();
         }

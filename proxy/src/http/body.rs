@@ -128,6 +128,14 @@ impl Replay {
         self.failed.get()
     }
 
+    /// The endpoint says that it takes the body. Returns whether the caller asked for that.
+    pub(crate) fn go_ahead(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| {
+            gate.opened.open();
+            true
+        })
+    }
+
     /// Whether the caller's time for the next piece was over.
     pub(crate) fn has_stalled(&self) -> bool {
         self.failed.get() && self.waiting.borrow().is_some()

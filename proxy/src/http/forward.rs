@@ -245,7 +245,7 @@ fn has_hop_by_hop(headers: &HeaderMap) -> bool {
 
 /// Removes the fields of one hop: the fixed ones, and those that `Connection` names unless they are
 /// protected (a caller must not make the proxy drop what it relies on).
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let mut named: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(CONNECTION) {
         for token in decide::connection_tokens(value.as_bytes()) {

@@ -9,12 +9,13 @@ use crate::metrics::ListenerMetrics;
 use heddle_core::Nanos;
 use heddle_core::guard::Refusal;
 use heddle_core::guard::http2::{
-    Accountant, Breach, ENHANCE_YOUR_CALM, STALLED, Scheme, Stalled, goaway, reset,
+    Accountant, Breach, ENHANCE_YOUR_CALM, LIST_TOO_LONG, STALLED, Scheme, Stalled, goaway, reset,
 };
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -47,6 +48,40 @@ pub(crate) struct Streams {
     /// A request without an authority had the scheme `https`, or another one that is not `http`.
     https: AtomicBool,
     odd_scheme: AtomicBool,
+    given: Given,
+    /// Requests that the parser has refused by answers of its own, and that nobody has been told of.
+    oversize: AtomicU32,
+}
+
+/// Which streams the parser has given on. It does so in their order, but for those that it answers itself.
+#[derive(Debug, Default)]
+struct Given {
+    /// The lowest that may come next; 0 stands for the first.
+    next: AtomicU32,
+    /// Streams below that were left out, by the parser or by the caller: the first and the last of each run.
+    left_out: Mutex<VecDeque<(u32, u32)>>,
+}
+
+/// Runs of streams left out that are remembered: far more than there are answers on their way.
+const LEFT_OUT: usize = 64;
+
+impl Given {
+    fn on(&self, stream: u32) {
+        let next = self.next.swap(stream.saturating_add(2), Relaxed).max(1);
+        if stream > next {
+            let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+            left_out.truncate(LEFT_OUT - 1);
+            left_out.push_front((next, stream - 1));
+        }
+    }
+
+    fn has(&self, stream: u32) -> bool {
+        let left_out = || self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        stream < self.next.load(Relaxed)
+            && !left_out()
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&stream))
+    }
 }
 
 /// The error code with which the parser is told that a stream is over: CANCEL (RFC 9113 section 7).
@@ -73,6 +108,19 @@ impl Streams {
     pub(crate) fn opened(&self) {
         if self.open.fetch_add(1, Relaxed) == 0 {
             self.idle_since.store(0, Relaxed);
+        }
+    }
+
+    /// The parser has given a request on.
+    pub(crate) fn given(&self, stream: u32) {
+        self.given.on(stream);
+    }
+
+    /// How many requests the parser has refused by itself since this was asked last.
+    pub(crate) fn oversize(&self) -> u32 {
+        match self.oversize.load(Relaxed) {
+            0 => 0,
+            _ => self.oversize.swap(0, Relaxed),
         }
     }
 
@@ -209,11 +257,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     }
 
     fn sent(&mut self, bytes: &[u8]) {
-        let refused = &self.metrics.refused;
+        let (refused, streams) = (&self.metrics.refused, &self.state.streams);
         let now = self.state.now();
-        let sent = self
-            .accountant
-            .sent(bytes, now, |reason| refused.inc(reason));
+        let refusal = |reason| {
+            refused.inc(reason);
+            if reason == LIST_TOO_LONG.reason {
+                streams.oversize.fetch_add(1, Relaxed);
+            }
+        };
+        let was_given = |stream| streams.given.has(stream);
+        let sent = self.accountant.sent(bytes, now, refusal, was_given);
         if let Err(breach) = sent {
             self.breach(breach);
         }

@@ -4,8 +4,10 @@
 use super::ResponseBody;
 use super::guard2::Guarded;
 use super::incoming::Incoming;
+use super::interim::Allowance;
 use super::serve::{Router, drive};
 use super::stream::{Pings, pump, reason_of};
+use crate::access::{Told, tell_on};
 use crate::client::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 use crate::io::{ConnState, Io, Order};
 use crate::router::Conn;
@@ -13,9 +15,10 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use heddle_core::config::ListenerLimits;
+use heddle_core::guard::http2::LIST_TOO_LONG;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, Entry, HeaderMap, HeaderValue};
 use http_body::Body;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Version};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -66,6 +69,7 @@ pub(super) async fn serve_http2<S>(
         connection,
         pings,
         router,
+        conn: conn.clone(),
     };
     // `GOAWAY` with the highest id first and the final one a round trip later, so that no stream on its way
     // is lost (RFC 9113 section 6.8).
@@ -114,6 +118,7 @@ struct Served<S> {
     connection: Connection<Guarded<S>, Bytes>,
     pings: Option<Pings>,
     router: Router,
+    conn: Rc<Conn>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Served<S> {
@@ -129,6 +134,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Served<S> {
                 Poll::Pending => break,
             }
         }
+        for _ in 0..this.conn.state.streams.oversize() {
+            let mut told = Told::answered(LIST_TOO_LONG, 0);
+            told.unread.protocol = Some(Version::HTTP_2);
+            tell_on(&this.conn, told);
+        }
         let busy = this.connection.has_streams();
         if let Some(pings) = &mut this.pings
             && pings.poll(cx, busy).is_ready()
@@ -143,14 +153,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Served<S> {
 impl<S> Served<S> {
     /// Begins to answer a request; what is left of it is a task of its own.
     fn begin(&mut self, request: Request<RecvStream>, mut reply: SendResponse<Bytes>) {
+        self.conn.state.streams.given(reply.stream_id().as_u32());
         let (parts, receive) = request.into_parts();
         let head_only = parts.method == Method::HEAD;
         let body = Incoming::http2(receive, &parts.headers);
         let mut answering =
             tower_service::Service::call(&mut self.router, Request::from_parts(parts, body));
+        let conn = self.conn.clone();
         tokio::task::spawn_local(async move {
+            let mut allowance = Allowance::default();
             let answered = poll_fn(|cx| {
-                if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
+                let answered = answering.as_mut().poll(cx);
+                let passed = conn.passed.take();
+                if !passed.is_empty() {
+                    allowance.send(cx, passed, &mut reply);
+                }
+                if let Poll::Ready(answered) = answered {
                     return Poll::Ready(Some(answered));
                 }
                 // A caller that resets the stream does not wait any more.

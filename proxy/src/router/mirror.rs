@@ -79,6 +79,7 @@ pub(super) async fn copy(
             body: copied,
             upgrade: None,
             http2,
+            interim: false,
             now: clock::now(),
         };
         if let Ok(answer) = attempt(&client, endpoint, outgoing, limit, None).await {

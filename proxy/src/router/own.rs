@@ -234,6 +234,7 @@ impl Conn {
             state: self.state.clone(),
             serial,
             interim: std::cell::OnceCell::new(),
+            passed: std::cell::RefCell::default(),
             registered: self.registered.clone(),
         }
     }

@@ -5,12 +5,12 @@ use super::entry::PathEntry;
 use super::exchange::Exchange;
 use crate::client::Limit;
 use crate::clock;
-use crate::http::{Gate, GateSignal};
+use crate::http::{Gate, GateSignal, interim_head};
 use crate::io::ConnState;
 use heddle_core::Nanos;
 use heddle_core::config::Rule;
 use heddle_core::retry;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{StatusCode, Version};
@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) hedge_after: Option<Duration>,
     pub(super) key: Option<u64>,
     pub(super) upgrade: Option<(HeaderValue, OnUpgrade)>,
+    /// The caller takes interim answers: all do but those of HTTP/1.0.
+    pub(super) interim: bool,
 }
 
 impl Plan {
@@ -64,14 +66,25 @@ impl Plan {
             hedge_after,
             key: None,
             upgrade: None,
+            interim: false,
         }
     }
 
-    /// Lets interim responses through to an HTTP/1.1 caller, and opens the gate of a body that waits for one.
-    pub(super) fn watch_interim(&self, conn: &Rc<Conn>, gate: Option<Rc<Gate>>, parts: &mut Parts) {
-        if !conn.serial || parts.version != Version::HTTP_11 {
+    /// Lets interim responses through to the caller, and opens the gate of a body that waits for one.
+    pub(super) fn watch_interim(
+        &mut self,
+        conn: &Rc<Conn>,
+        gate: Option<Rc<Gate>>,
+        parts: &mut Parts,
+    ) {
+        if !conn.serial {
+            self.interim = true;
             return;
         }
+        if parts.version != Version::HTTP_11 {
+            return;
+        }
+        self.interim = true;
         let watching = match gate {
             None => conn
                 .interim
@@ -120,24 +133,4 @@ fn watching(state: Arc<ConnState>, signal: Option<Arc<GateSignal>>) -> http::Ext
         state.push_interim(interim_head(interim.status(), interim.headers()));
     });
     std::mem::take(request.extensions_mut())
-}
-
-fn interim_head(status: StatusCode, headers: &HeaderMap) -> bytes::Bytes {
-    let mut head = format!(
-        "HTTP/1.1 {} {}\r\n",
-        status.as_u16(),
-        status.canonical_reason().unwrap_or("Interim")
-    )
-    .into_bytes();
-    for (name, value) in headers {
-        if heddle_core::headers::is_hop_by_hop(name.as_str()) {
-            continue;
-        }
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    head.into()
 }

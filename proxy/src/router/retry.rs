@@ -346,6 +346,7 @@ impl<'a> Attempts<'a> {
             upgrade: self.plan.upgrade.as_ref().map(|(token, _)| token.clone()),
             head: self.parts,
             http2,
+            interim: self.plan.interim,
             now,
         }
     }

@@ -184,7 +184,7 @@ impl Accountant {
     }
 
     /// Takes note of bytes sent to the caller, cut anywhere. `refusal` is told why, in the word of a metric, whenever
-    /// they say that the parser has refused something.
+    /// they say that the parser has refused something; `was_given` says whether it has given a stream's request on.
     ///
     /// # Errors
     ///
@@ -194,6 +194,7 @@ impl Accountant {
         mut bytes: &[u8],
         now: Nanos,
         mut refusal: impl FnMut(&'static str),
+        was_given: impl Fn(u32) -> bool,
     ) -> Result<(), Breach> {
         while let Some(head) = self.outgoing.next(&mut bytes) {
             match head.kind {
@@ -208,6 +209,10 @@ impl Accountant {
                 HEADERS if head.flags & END_STREAM != 0 => {
                     self.allowances.on_completed();
                     self.windows.close(head.stream);
+                    // The parser's only answer of its own.
+                    if !was_given(head.stream) {
+                        refusal(LIST_TOO_LONG.reason);
+                    }
                 }
                 RST_STREAM => {
                     self.windows.close(head.stream);
@@ -326,6 +331,14 @@ impl Accountant {
         Ok(())
     }
 }
+
+/// What the parser refuses by an answer of its own, as a field list that is longer than it said it takes (RFC 9113
+/// section 6.5.2).
+pub const LIST_TOO_LONG: super::Refusal = super::Refusal {
+    status: 431,
+    reason: "h2-header-list",
+    text: "the fields of the head, 32 bytes added to each, are longer than this listener's headerBytes",
+};
 
 /// The connection as a whole is [`Stalled`]: why it ends.
 pub const STALLED: Breach = Breach {

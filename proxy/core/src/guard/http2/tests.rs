@@ -81,7 +81,12 @@ fn resets_of_old_or_answered_streams_are_free() {
         let mut open = frame(HEADERS, END_HEADERS, stream, &[0x82]);
         accountant.received(&mut open, 0).unwrap();
         accountant
-            .sent(&frame(DATA, END_STREAM, stream, b"answer"), 0, |_| {})
+            .sent(
+                &frame(DATA, END_STREAM, stream, b"answer"),
+                0,
+                |_| {},
+                |_| true,
+            )
             .unwrap();
         let mut reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 0]);
         accountant.received(&mut reset, 0).unwrap();
@@ -96,7 +101,7 @@ fn a_download_with_pings_and_windows_goes_on() {
         .unwrap();
     for _ in 0..50_000 {
         accountant
-            .sent(&frame(DATA, 0, 1, &[7; 100]), 0, |_| {})
+            .sent(&frame(DATA, 0, 1, &[7; 100]), 0, |_| {}, |_| true)
             .unwrap();
         let mut answer = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 100]);
         answer.extend(frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 100]));
@@ -169,14 +174,19 @@ fn provoked_resets_are_counted_and_others_are_not() {
     for stream in (1..2000).step_by(2) {
         for code in [0, 2, 7, 8, 11] {
             accountant
-                .sent(&frame(RST_STREAM, 0, stream, &[0, 0, 0, code]), 0, |_| {})
+                .sent(
+                    &frame(RST_STREAM, 0, stream, &[0, 0, 0, code]),
+                    0,
+                    |_| {},
+                    |_| true,
+                )
                 .unwrap();
         }
     }
     let passed = (0..1000)
         .take_while(|_| {
             accountant
-                .sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]), 0, |_| {})
+                .sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]), 0, |_| {}, |_| true)
                 .is_ok()
         })
         .count();
@@ -212,11 +222,11 @@ fn a_frame_may_be_added_between_frames_only() {
     let mut accountant = begun();
     assert!(accountant.at_boundary());
     let data = frame(DATA, 0, 1, b"text");
-    accountant.sent(&data[..5], 0, |_| {}).unwrap();
+    accountant.sent(&data[..5], 0, |_| {}, |_| true).unwrap();
     assert!(!accountant.at_boundary());
-    accountant.sent(&data[5..12], 0, |_| {}).unwrap();
+    accountant.sent(&data[5..12], 0, |_| {}, |_| true).unwrap();
     assert!(!accountant.at_boundary());
-    accountant.sent(&data[12..], 0, |_| {}).unwrap();
+    accountant.sent(&data[12..], 0, |_| {}, |_| true).unwrap();
     assert!(accountant.at_boundary());
 }
 
@@ -249,7 +259,7 @@ fn streams_that_their_caller_does_not_read_are_found_however_bytes_are_cut() {
         receive(&mut accountant);
         assert_eq!(accountant.first_shut(), 0);
         for piece in outgoing.chunks(piece) {
-            accountant.sent(piece, 2, |_| {}).unwrap();
+            accountant.sent(piece, 2, |_| {}, |_| true).unwrap();
         }
         receive(&mut accountant);
         assert_eq!(accountant.left_of_frame(), 0);
@@ -286,4 +296,29 @@ fn goaway_says_why() {
         frame,
         b"\0\0\x0b\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\x0bwhy"
     );
+}
+
+#[test]
+fn an_answer_to_what_was_never_given_on_is_the_parsers() {
+    let rows = [
+        (HEADERS, END_STREAM, 1),
+        (HEADERS, 0, 0),
+        (DATA, END_STREAM, 0),
+    ];
+    for (kind, flags, told) in rows {
+        for given in [true, false] {
+            let mut accountant = Accountant::new(1000);
+            let mut reasons = Vec::new();
+            accountant
+                .sent(
+                    &frame(kind, flags, 7, b"."),
+                    0,
+                    |reason| reasons.push(reason),
+                    |_| given,
+                )
+                .unwrap();
+            let told = if given { 0 } else { told };
+            assert_eq!(reasons, vec![LIST_TOO_LONG.reason; told], "{kind} {flags}");
+        }
+    }
 }
