@@ -9,9 +9,9 @@ mod effects;
 mod rest;
 mod topics;
 
-use crate::Failure;
 use crate::load::journal::{self, Entry};
 use crate::load::people::Description;
+use crate::{Failure, say};
 use book::{Account, Transaction};
 use collect::Collector;
 use effects::Effect;
@@ -133,7 +133,7 @@ impl fmt::Display for Verdict {
 /// Something that it must look at cannot be looked at.
 pub async fn run(options: Options) -> Result<ExitCode, Failure> {
     let verdict = audit(&options).await?;
-    println!("{verdict}");
+    say(format_args!("{verdict}"));
     Ok(if verdict.is_clean() {
         ExitCode::SUCCESS
     } else {

@@ -1,7 +1,7 @@
 //! `heddle-bank dead-letters`: events that their subscriber refused, to be looked at, delivered again, or dropped.
 
-use crate::Failure;
 use crate::queue::client::Queue;
+use crate::{Failure, say};
 use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::Value;
@@ -76,7 +76,7 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
         Action::Show { subscription, id } => {
             let letter: Value = queue.get(&path(&subscription, &id)).await?;
             let text = serde_json::to_string_pretty(&letter).expect("it was JSON");
-            println!("{text}");
+            say(format_args!("{text}"));
             Ok(ExitCode::SUCCESS)
         }
         Action::Retry { subscription, id } => retry(&queue, &subscription, id).await,
@@ -84,7 +84,7 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
             queue.delete(&path(&subscription, &id)).await?;
             let gone = outcome(&queue, &subscription, &id, i64::MAX).await?;
             let said = if gone.is_none() { "dropped" } else { "noted" };
-            println!("{subscription} {id}: {said}");
+            say(format_args!("{subscription} {id}: {said}"));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -132,11 +132,13 @@ async fn list(queue: &Queue, subscription: Option<String>) -> Result<ExitCode, F
             } else {
                 format!("  {tries} tries, {reason}")
             };
-            println!("{name} {id}  {state:8}  event {event}  key {key}{why}");
+            say(format_args!(
+                "{name} {id}  {state:8}  event {event}  key {key}{why}"
+            ));
         }
     }
     if none {
-        println!("no dead letters");
+        say(format_args!("no dead letters"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -157,16 +159,19 @@ async fn retry(queue: &Queue, subscription: &str, id: Option<String>) -> Result<
         let place = path(subscription, &letter.id);
         queue.post(&format!("{place}/retry")).await?;
         match outcome(queue, subscription, &letter.id, letter.since).await? {
-            None => println!("{subscription} {}: delivered", letter.id),
+            None => say(format_args!("{subscription} {}: delivered", letter.id)),
             Some(now) if now.state == "parked" => {
-                println!("{subscription} {}: parked again, {}", letter.id, now.reason);
+                say(format_args!(
+                    "{subscription} {}: parked again, {}",
+                    letter.id, now.reason
+                ));
                 code = ExitCode::FAILURE;
             }
             Some(_) => {
-                println!(
+                say(format_args!(
                     "{subscription} {}: not delivered yet; it will be when its subscriber is back",
                     letter.id
-                );
+                ));
             }
         }
     }

@@ -15,9 +15,8 @@ mod tell;
 
 pub(crate) use sources::SHOPS;
 
-use crate::Failure;
+use crate::{Failure, say};
 use stage::Stage;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -130,11 +129,6 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
         .end(matches!(&played, Ok(code) if *code == ExitCode::SUCCESS))
         .await;
     played
-}
-
-/// Tells people. Nobody has to listen: the end of a terminal must not keep the stage from being cleared.
-fn say(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 async fn play(stage: &mut Stage, options: &Options) -> Result<ExitCode, Failure> {

@@ -29,6 +29,7 @@ pub mod settings;
 pub mod web;
 
 use std::fmt;
+use std::io::{self, Write as _};
 
 /// Why a program of the bank ends early, for the person who started it: what, where, why, what to do.
 #[derive(Debug)]
@@ -48,3 +49,8 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Tells people. Nobody has to listen: a pipe or a terminal that is gone must not keep the rest from being done.
+pub(crate) fn say(text: impl fmt::Display) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}

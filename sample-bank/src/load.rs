@@ -12,8 +12,8 @@ mod send;
 
 pub use report::Report;
 
-use crate::Failure;
 use crate::ids;
+use crate::{Failure, say};
 use journal::{Entry, Journal, Outcome};
 use order::{Order, Orders};
 use people::{Description, People};
@@ -56,6 +56,9 @@ pub struct Options {
     /// What the customers do follows from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Card payments and nothing else; without it, of a hundred requests 45 are transfers, 35 card payments, 20 reads
+    #[arg(long)]
+    cards_only: bool,
     /// Where answers are written; default: a new file in the state folder
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -70,6 +73,7 @@ impl Options {
             rate,
             length: Duration::MAX,
             seed,
+            cards_only: false,
             journal: None,
         }
     }
@@ -104,9 +108,9 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
     let length = options.length;
     let mut interrupted = crate::web::Stop::on_signal()?;
     let load = Load::start(options).await?;
-    println!("journal: {}", load.journal.display());
+    say(format_args!("journal: {}", load.journal.display()));
     interrupted.sleep(length).await;
-    println!("{}", load.stop().await?);
+    say(format_args!("{}", load.stop().await?));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -149,7 +153,7 @@ impl Load {
         let (stop, stopped) = watch::channel(false);
         let acknowledged = Arc::new(AtomicU64::new(0));
         let shift = Shift {
-            orders: Orders::new(people.clone(), options.seed, run),
+            orders: Orders::new(people.clone(), options.seed, run).cards_only(options.cards_only),
             pause: Duration::from_secs_f64(1.0 / options.rate),
             sender,
             journal,

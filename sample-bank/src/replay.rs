@@ -1,7 +1,7 @@
 //! `heddle-bank replay`: a new read model from a topic's history, while live traffic goes on.
 
-use crate::Failure;
 use crate::queue::client::Queue;
+use crate::{Failure, say};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -59,7 +59,10 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
     };
     let body = json!({"topic": topic, "from": from, "group": group, "to": to});
     let made: Value = queue.send("/replays", &body).await?;
-    println!("{group}: {topic} from {} to {to}", made["from"]);
+    say(format_args!(
+        "{group}: {topic} from {} to {to}",
+        made["from"]
+    ));
     if no_wait {
         return Ok(ExitCode::SUCCESS);
     }
@@ -67,7 +70,7 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
     loop {
         let now: Progress = queue.get(&format!("/subscriptions/{group}")).await?;
         if now.lag != before {
-            println!("{group}: {} to go", now.lag);
+            say(format_args!("{group}: {} to go", now.lag));
             before = now.lag;
         }
         if now.lag == 0 {
@@ -75,12 +78,14 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
                 parked, waiting, ..
             } = now;
             if parked + waiting == 0 {
-                println!("{group}: caught up; it goes on with what comes");
+                say(format_args!(
+                    "{group}: caught up; it goes on with what comes"
+                ));
                 return Ok(ExitCode::SUCCESS);
             }
-            println!(
+            say(format_args!(
                 "{group}: caught up, but {parked} events are parked and {waiting} wait behind them: see heddle-bank dead-letters list {group}"
-            );
+            ));
             return Ok(ExitCode::FAILURE);
         }
         tokio::time::sleep(POLL).await;

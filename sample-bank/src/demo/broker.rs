@@ -2,9 +2,9 @@
 
 use super::process::{Recipe, tail};
 use super::stage::{SETTLE, Stage, beside, shown};
-use super::{Kafka, Options, say};
-use crate::Failure;
+use super::{Kafka, Options};
 use crate::brokers::Cluster;
+use crate::{Failure, say};
 use std::time::{Duration, Instant};
 
 impl Stage {

@@ -40,7 +40,7 @@ const TRY: [(&str, &str); 5] = [
     attempt!("feed-canary.yaml"),
     attempt!("feed-mirror.yaml"),
     attempt!("feed-slow.yaml"),
-    attempt!("slow-replica.yaml"),
+    attempt!("slow.sh"),
 ];
 
 /// Addresses that people and services use, all on loopback.
@@ -64,6 +64,8 @@ pub(super) struct Place {
     pub(super) port: u16,
     /// Where the mesh listens for it.
     pub(super) door: u16,
+    /// The pages of the proxy beside it; 0 where the host has one for all.
+    pub(super) admin: u16,
 }
 
 /// The folder of the mesh.
@@ -125,16 +127,8 @@ impl Mesh {
     /// # Errors
     ///
     /// It cannot be written.
-    pub(super) fn beside(
-        &self,
-        place: &Place,
-        outbound: u16,
-        admin: u16,
-    ) -> Result<PathBuf, Failure> {
-        self.file(
-            &format!("{}.yaml", place.name),
-            &side_file(place, outbound, admin),
-        )
+    pub(super) fn beside(&self, place: &Place, outbound: u16) -> Result<PathBuf, Failure> {
+        self.file(&format!("{}.yaml", place.name), &side_file(place, outbound))
     }
 
     fn file(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
@@ -189,7 +183,8 @@ fn host_file(doors: Doors, places: &[Place], roles: &[Role]) -> String {
     text
 }
 
-fn side_file(place: &Place, outbound: u16, admin: u16) -> String {
+fn side_file(place: &Place, outbound: u16) -> String {
+    let admin = place.admin;
     format!(
         "# Written by `heddle-bank demo --topology sidecar`: the proxy beside {}.\n\
          admin: {{listen: 127.0.0.1:{admin}}}\n\
@@ -219,6 +214,7 @@ mod tests {
                 name: format!("{}-1", role.set()),
                 port,
                 door: port + 100,
+                admin: 0,
             })
             .collect();
         let doors = Doors {

@@ -1,11 +1,11 @@
 //! `--once`: a bounded round under load, in which replicas are killed; then the audit.
 
+use super::Options;
 use super::process::Watched;
 use super::stage::Stage;
-use super::{Options, say};
-use crate::Failure;
 use crate::audit;
 use crate::load;
+use crate::{Failure, say};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 

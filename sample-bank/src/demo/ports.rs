@@ -1,7 +1,6 @@
 //! Free ports on loopback.
 
-use super::say;
-use crate::Failure;
+use crate::{Failure, say};
 use std::net::{Ipv4Addr, TcpListener};
 
 /// Ports of replicas are taken from here on, below those that systems give to outgoing connections (Linux: from 32768):

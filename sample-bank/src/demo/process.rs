@@ -78,6 +78,11 @@ impl Watched {
         self.id.load(Relaxed)
     }
 
+    /// The process that it started, if there is one.
+    pub(super) fn child(&self) -> Option<u32> {
+        children(self.id()).first().copied()
+    }
+
     /// How often it died, killed or by itself.
     pub(super) fn deaths(&self) -> u64 {
         self.deaths.load(Relaxed)
@@ -227,13 +232,18 @@ fn children(id: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Memory of a process and its children in bytes, shared pages divided among their users.
+/// Memory of a process in bytes, shared pages divided among their users.
 pub(super) fn memory(id: u32) -> u64 {
-    let own = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
-    let line = own.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let told = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("Pss:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    let below: u64 = children(id).into_iter().map(memory).sum();
-    kib.unwrap_or(0) * 1024 + below
+    kib.unwrap_or(0) * 1024
+}
+
+/// Memory of a process and all that it started, directly or not.
+pub(super) fn memory_with_children(id: u32) -> u64 {
+    let below: u64 = children(id).into_iter().map(memory_with_children).sum();
+    memory(id) + below
 }
 
 /// The end of a log.

@@ -1,9 +1,8 @@
 //! The demo's customers: one for the page, and those whom `heddle-bank load` plays.
 
-use super::say;
 use super::stage::Stage;
-use crate::Failure;
 use crate::load::people::{Account, Customer, People};
+use crate::{Failure, say};
 use serde_json::{Value, json};
 
 /// Names of customers; the first is the page's.

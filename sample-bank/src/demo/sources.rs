@@ -2,8 +2,7 @@
 //! compilers, so that this program needs nothing of the repository.
 
 use super::cast::{Role, Runtime};
-use super::say;
-use crate::Failure;
+use crate::{Failure, say};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;

@@ -3,12 +3,12 @@
 use super::cast::{Casting, Role, Runtime, SUBSCRIPTIONS, casting, fail_points};
 use super::mesh::{Doors, Mesh, Place};
 use super::ports::Ports;
-use super::process::{Recipe, Watched, memory};
+use super::process::{Recipe, Watched, memory, memory_with_children};
 use super::sources::Sources;
-use super::{Options, Topology, say};
-use crate::Failure;
+use super::{Options, Topology};
 use crate::brokers::Cluster;
 use crate::ids;
+use crate::{Failure, say};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ impl Stage {
             )
             .await?;
         self.infrastructure.push(proxy);
-        self.write_description(in_front)?;
+        self.write_description(&places)?;
         let bank = std::env::current_exe().map_err(|e| Failure::new(format!("where am I: {e}")))?;
         let key = self.token_key()?;
         say(format_args!(
@@ -293,7 +293,7 @@ impl Stage {
         mesh: &Mesh,
         heddle: &Path,
     ) -> Result<Recipe, Failure> {
-        let file = mesh.beside(place, self.ports.any()?, self.ports.any()?)?;
+        let file = mesh.beside(place, self.ports.any()?)?;
         let mut arguments: Vec<String> = vec![
             "run".to_owned(),
             "--service".to_owned(),
@@ -324,6 +324,10 @@ impl Stage {
                     name: name_of(role, number),
                     port: self.ports.any()?,
                     door: self.ports.any()?,
+                    admin: match self.topology {
+                        Topology::Host => 0,
+                        Topology::Sidecar => self.ports.any()?,
+                    },
                 });
             }
         }
@@ -351,14 +355,18 @@ impl Stage {
     }
 
     /// Where everything is, for `load`, `audit` and people.
-    fn write_description(&self, in_front: &[Place]) -> Result<(), Failure> {
+    fn write_description(&self, places: &[Place]) -> Result<(), Failure> {
         let file = self.state.join("bank.json");
+        let page = |port: u16| format!("http://127.0.0.1:{port}");
+        let beside = places.iter().map(|place| place.admin);
+        let beside: Vec<_> = beside.filter(|port| *port != 0).map(page).collect();
         let text = json!({
             "gateway": format!("http://127.0.0.1:{}", self.doors.public),
             "proxy": format!("http://127.0.0.1:{}", self.doors.outbound),
-            "admin": format!("http://127.0.0.1:{}", self.doors.admin),
+            "admin": page(self.doors.admin),
+            "beside": beside,
             "kafka": self.kafka,
-            "replicas": in_front
+            "replicas": places
                 .iter()
                 .map(|place| (place.port.to_string(), place.role.service))
                 .collect::<std::collections::BTreeMap<_, _>>(),
@@ -367,18 +375,17 @@ impl Stage {
             .map_err(|e| Failure::new(format!("cannot write {}: {e}", file.display())))
     }
 
-    /// Memory in bytes: of everything, and of the largest proxy.
+    /// Memory in bytes: of this process and all that it started, and of the largest proxy.
     pub(super) fn memory(&self) -> (u64, u64) {
-        let proxies = self
-            .infrastructure
-            .iter()
-            .filter(|one| one.recipe.name == "proxy");
-        let proxy = proxies.map(|proxy| memory(proxy.id())).max().unwrap_or(0);
-        let all = self
-            .infrastructure
-            .iter()
-            .chain(self.replicas.iter().map(|(_, one)| one));
-        (all.map(|one| memory(one.id())).sum(), proxy)
+        let host = self.infrastructure.iter();
+        let host = host.filter(|one| one.recipe.name == "proxy");
+        let beside = self.replicas.iter().map(|(_, one)| one);
+        let beside = beside.filter(|_| self.topology == Topology::Sidecar);
+        let proxies = host.chain(beside).map(|proxy| memory(proxy.id()));
+        (
+            memory_with_children(std::process::id()),
+            proxies.max().unwrap_or(0),
+        )
     }
 
     /// Ends everything, those who ask before those who are asked.

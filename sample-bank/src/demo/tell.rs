@@ -1,8 +1,9 @@
 //! What the demo tells people: where everything is, and what to try.
 
+use super::Topology;
 use super::stage::Stage;
-use super::{Topology, say};
 use crate::load::people::People;
+use crate::say;
 use std::path::Path;
 
 /// Accounts of others that the page suggests for transfers.
@@ -52,11 +53,12 @@ pub(super) fn addresses(stage: &Stage, people: &People) {
         "Try, in another terminal (docs/bank.md has more):\n\n  {}\n\n\
          \x20 put it under load    heddle-bank load --rate 100 --for 30s\n\
          \x20 canary a service     cp $BANK_STATE/mesh/try/feed-canary.yaml $BANK_STATE/mesh/rules/feed.yaml\n\
-         \x20 slow a replica       cp $BANK_STATE/mesh/try/slow-replica.yaml $BANK_STATE/mesh/rules/\n\
-         \x20 kill a replica       {}\n\
+         \x20 slow a replica       $BANK_STATE/mesh/try/slow.sh {}\n\
+         \x20 kill a replica       kill -9 {}\n\
          \x20 check the books      heddle-bank audit\n",
         exports(stage),
-        victim(stage),
+        process(stage, "accounts"),
+        process(stage, "ledger"),
     ));
     say("Ctrl-C ends everything.");
 }
@@ -81,17 +83,16 @@ fn exports(stage: &Stage) -> String {
     )
 }
 
-/// How to kill somebody.
-fn victim(stage: &Stage) -> String {
-    let ledger = stage
-        .replicas
-        .iter()
-        .find(|(place, _)| place.role.service == "ledger");
-    ledger.map_or_else(String::new, |(place, replica)| {
-        format!(
-            "kill -9 {}    # {}; it is started again",
-            replica.id(),
-            place.name
-        )
+/// The process of a service's first replica, and who it is.
+fn process(stage: &Stage, service: &str) -> String {
+    let mut replicas = stage.replicas.iter();
+    let replica = replicas.find(|(place, _)| place.role.service == service);
+    replica.map_or_else(String::new, |(place, replica)| {
+        // Beside a proxy the service is the proxy's child.
+        let id = match stage.topology {
+            Topology::Host => replica.id(),
+            Topology::Sidecar => replica.child().unwrap_or_default(),
+        };
+        format!("{id:<8} # {}", place.name)
     })
 }

@@ -63,6 +63,8 @@ pub(super) struct Orders {
     random: Random,
     run: String,
     number: u64,
+    /// Nothing but card payments.
+    cards_only: bool,
 }
 
 impl Orders {
@@ -73,7 +75,13 @@ impl Orders {
             random: Random::new(seed),
             run,
             number: 0,
+            cards_only: false,
         }
+    }
+
+    /// Card payments and nothing else.
+    pub(super) fn cards_only(self, cards_only: bool) -> Self {
+        Self { cards_only, ..self }
     }
 
     pub(super) fn next(&mut self) -> Order {
@@ -81,7 +89,9 @@ impl Orders {
         let customer =
             usize::try_from(self.random.below(self.people.customers.len() as u64)).unwrap_or(0);
         let what = self.random.below(100);
-        if what < TRANSFERS {
+        if self.cards_only {
+            self.card(customer)
+        } else if what < TRANSFERS {
             self.transfer(customer)
         } else if what < TRANSFERS + CARDS {
             self.card(customer)

@@ -74,11 +74,14 @@ pub struct Description {
     pub gateway: String,
     /// Where names are called.
     pub proxy: String,
-    /// The proxy's own pages.
+    /// The pages of the host's proxy.
     pub admin: String,
+    /// The pages of the proxies beside replicas, where there are any.
+    #[serde(default)]
+    pub beside: Vec<String>,
     /// Bootstrap list.
     pub kafka: String,
-    /// Whose replica listens on a port; empty where replicas have proxies of their own.
+    /// Whose replica listens on a port.
     #[serde(default)]
     pub replicas: BTreeMap<String, String>,
 }

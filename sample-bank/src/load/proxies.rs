@@ -1,17 +1,20 @@
-//! What of the time was spent in proxies, from the host proxy's own figures.
+//! What of the time was spent in proxies, from their own figures.
 //!
-//! A call passes it twice: on the listener where names are called, and on the one in front of the replica. The time of a
-//! call less the time that the replica took for its answer is what the two passes cost.
+//! A call passes two: on the listener where names are called, and on the one in front of the replica, which are of one proxy
+//! where the host has one for all. The time of a call less the time that the replica took for its answer is what they cost.
 
 use super::people::Description;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Figures of the proxy at some time.
+/// More answers than calls by this factor are more than repeated tries explain.
+const COPIED: f64 = 1.02;
+
+/// Figures of the proxies at some time.
 #[derive(Debug)]
 pub(super) struct Proxies {
     http: reqwest::Client,
-    url: String,
+    urls: Vec<String>,
     /// Whose replica listens on a port.
     replicas: BTreeMap<String, String>,
     before: Sums,
@@ -53,7 +56,10 @@ impl Proxies {
                 .timeout(Duration::from_secs(5))
                 .build()
                 .unwrap_or_default(),
-            url: format!("{}/metrics", bank.admin),
+            urls: std::iter::once(&bank.admin)
+                .chain(&bank.beside)
+                .map(|page| format!("{page}/metrics"))
+                .collect(),
             replicas: bank.replicas.clone(),
             before: Sums::default(),
         };
@@ -61,23 +67,26 @@ impl Proxies {
         proxies
     }
 
-    /// What was spent since; empty where the replicas have proxies of their own.
+    /// What was spent since.
     pub(super) async fn since(&self) -> Vec<Cost> {
         cost(&self.before, &self.read().await)
     }
 
     async fn read(&self) -> Sums {
-        let answer = self.http.get(&self.url).send().await;
-        let text = match answer {
-            Ok(answer) => answer.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
-        };
-        parse(&text, &self.replicas)
+        let mut sums = Sums::default();
+        for url in &self.urls {
+            let text = match self.http.get(url).send().await {
+                Ok(answer) => answer.text().await.unwrap_or_default(),
+                Err(_) => String::new(),
+            };
+            parse(&text, &self.replicas, &mut sums);
+        }
+        sums
     }
 }
 
-fn parse(text: &str, replicas: &BTreeMap<String, String>) -> Sums {
-    let mut sums = Sums::default();
+/// Adds what one proxy tells.
+fn parse(text: &str, replicas: &BTreeMap<String, String>, sums: &mut Sums) {
     for line in text.lines() {
         let Some((series, value)) = line.rsplit_once(' ') else {
             continue;
@@ -113,7 +122,6 @@ fn parse(text: &str, replicas: &BTreeMap<String, String>) -> Sums {
             sum.count += value;
         }
     }
-    sums
 }
 
 fn cost(before: &Sums, after: &Sums) -> Vec<Cost> {
@@ -132,6 +140,10 @@ fn cost(before: &Sums, after: &Sums) -> Vec<Cost> {
         let answered = less(&after.answered, &before.answered, service)?;
         // Streams last as long as somebody listens: their time is nobody's cost.
         if called.count < 1.0 || called.seconds <= 0.0 || service == "notifications" {
+            return None;
+        }
+        // Copies are answered and not called: what they took cannot be told from the rest.
+        if answered.count > called.count * COPIED {
             return None;
         }
         let spent = (called.seconds - answered.seconds).max(0.0);
@@ -167,10 +179,17 @@ mod tests {
                  heddle_attempt_duration_seconds_sum{{replica_set=\"/#/static/ledger-v1\"}} 9\n"
             )
         };
-        let (before, after) = (
-            parse(&text(1.0, 0.5, 10), &replicas),
-            parse(&text(3.0, 1.5, 20), &replicas),
-        );
+        let sums = |texts: &[String]| {
+            let mut sums = Sums::default();
+            for text in texts {
+                parse(text, &replicas, &mut sums);
+            }
+            sums
+        };
+        // Two proxies, of which one does nothing after the start.
+        let idle = text(1.0, 0.5, 10);
+        let before = sums(&[idle.clone(), text(1.0, 0.5, 10)]);
+        let after = sums(&[idle, text(3.0, 1.5, 20)]);
         let costs = cost(&before, &after);
         assert_eq!(costs.len(), 1);
         let Cost {

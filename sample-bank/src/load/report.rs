@@ -78,8 +78,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<16}{:>9}{:>12}{:>12}{:>12}",
-            "request", "count", "p50 ms", "p99 ms", "p99.9 ms"
+            "latency, in ms, from when a request was due to its answer\n{:<16}{:>9}{:>10}{:>10}{:>10}",
+            "", "count", "p50", "p99", "p99.9"
         )?;
         for (name, Times(times)) in &self.tally.times {
             row(f, name, times, 1000.0)?;
@@ -87,6 +87,7 @@ impl fmt::Display for Report {
         if !self.feed.is_empty() {
             row(f, "event to feed", &self.feed, 1.0)?;
         }
+        writeln!(f, "\nanswers to payments, and refusals")?;
         for (what, count) in &self.tally.counts {
             writeln!(f, "{count:>9} {what}")?;
         }
@@ -98,12 +99,19 @@ impl fmt::Display for Report {
                 self.tally.not_sent
             )?;
         }
+        if !self.proxies.is_empty() {
+            writeln!(
+                f,
+                "\ntime in the two proxies of a call\n{:<16}{:>9}{:>10}{:>18}",
+                "", "calls", "ms each", "share of the call"
+            )?;
+        }
         for cost in &self.proxies {
             writeln!(
                 f,
-                "{:>9} calls of {}: {:.2} ms in the two proxies each, {:.0} % of the call",
-                cost.calls,
+                "{:<16}{:>9}{:>10.2}{:>16.0} %",
                 cost.service,
+                cost.calls,
                 cost.proxies.as_secs_f64() * 1000.0,
                 cost.share * 100.0
             )?;
@@ -117,7 +125,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, times: &Histogram<u64>, unit: f64
     let at = |quantile: f64| times.value_at_quantile(quantile) as f64 / unit;
     writeln!(
         f,
-        "{name:<16}{:>9}{:>12.1}{:>12.1}{:>12.1}",
+        "{name:<16}{:>9}{:>10.1}{:>10.1}{:>10.1}",
         times.len(),
         at(0.5),
         at(0.99),

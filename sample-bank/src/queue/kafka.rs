@@ -89,6 +89,8 @@ impl Kafka {
     ) -> Result<BaseConsumer<C>, KafkaError> {
         self.consumer(group)
             .set("auto.offset.reset", "earliest")
+            // The embedded broker waits for half of this and more whatever it has, so it is most of an event's way.
+            .set("fetch.wait.max.ms", "40")
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", "10000")
             .set("heartbeat.interval.ms", "1000")
