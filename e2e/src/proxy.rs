@@ -191,9 +191,18 @@ impl Proxy {
     ///
     /// When it is not ready in time; the message holds its configuration and what it said.
     pub fn start(setup: &Setup) -> Self {
+        Self::start_within(setup, READY)
+    }
+
+    /// Starts one that may take its time, and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When it is not ready in time.
+    pub fn start_within(setup: &Setup, limit: Duration) -> Self {
         let mut last = String::new();
         for _ in 0..TRIES {
-            match Self::try_start(setup) {
+            match Self::try_start(setup, limit) {
                 Ok(proxy) => return proxy,
                 Err(output) if output.contains("in use") => last = output,
                 Err(output) => {
@@ -208,7 +217,7 @@ impl Proxy {
     }
 
     /// Starts one; what it said, if it is not ready in time.
-    fn try_start(setup: &Setup) -> Result<Self, String> {
+    fn try_start(setup: &Setup, limit: Duration) -> Result<Self, String> {
         let folder =
             TempDir::with_prefix("heddle-e2e-").expect("the system has a temporary folder");
         let ports = Ports::free(setup);
@@ -224,7 +233,7 @@ impl Proxy {
             .env_remove("HTTP_PROXY")
             .env_remove("http_proxy");
         let mut running = Running::start(&mut command);
-        let deadline = Instant::now() + READY;
+        let deadline = Instant::now() + limit;
         while !is_ready(ports.admin) {
             if !running.is_alive() || Instant::now() > deadline {
                 std::thread::sleep(Duration::from_millis(20));

@@ -21,6 +21,7 @@ mod state;
 pub use names::Names;
 pub use replica_set::{Addr, ReplicaSet};
 pub use state::NAMES_MAX;
+pub(crate) use state::remote::Told;
 
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
@@ -54,6 +55,8 @@ pub struct Discovery {
     /// There is something new for [`Discovery::run`]: a question, or another folder.
     questions: Notify,
     folder_changed: Notify,
+    /// There may be something new to ask the control plane for.
+    remote_asked: Notify,
 }
 
 impl fmt::Debug for Discovery {
@@ -109,6 +112,7 @@ impl Discovery {
             folder: Mutex::new(None),
             questions: Notify::new(),
             folder_changed: Notify::new(),
+            remote_asked: Notify::new(),
         })
     }
 
@@ -210,6 +214,38 @@ impl Discovery {
         Some(set.unwrap_or_else(|| Arc::new(state::unkept(id.clone(), &part))))
     }
 
+    /// Says whether there is a control plane to ask.
+    pub(crate) fn remote_exists(&self, exists: bool) {
+        self.with(|state, _| state.remote_exists(exists));
+    }
+
+    /// Takes what the control plane says of its sets.
+    pub(crate) fn remote_told(&self, told: Vec<(Path, Told)>) {
+        self.with(|state, now| {
+            for (id, told) in told {
+                state.remote_told(&id, told, now);
+            }
+        });
+        self.questions.notify_one();
+    }
+
+    /// The names that the control plane is to be asked for, and those that nobody needs any more. Waits until there are any.
+    pub(crate) async fn remote_asked(&self) -> (Vec<Path>, Vec<Path>) {
+        loop {
+            let (asked, dropped) = self.lock().take_asked();
+            if !asked.is_empty() || !dropped.is_empty() {
+                return (asked, dropped);
+            }
+            self.remote_asked.notified().await;
+        }
+    }
+
+    /// For how long each of the control plane's sets has not been used.
+    pub(crate) fn remote_idle(&self) -> Vec<(Path, Duration)> {
+        let now = self.asking.now();
+        self.lock().remote_idle(now)
+    }
+
     /// Files of the `files` namer that do not count at the moment, each with the reason, by bound name.
     pub fn file_errors(&self) -> Vec<(String, String)> {
         self.lock().file_errors()
@@ -253,6 +289,9 @@ impl Discovery {
         }
         let (questions, sets) = state.sizes();
         let events = state.take_events();
+        if state.has_asked() {
+            self.remote_asked.notify_one();
+        }
         drop(state);
         if changes.bindings {
             self.bump();

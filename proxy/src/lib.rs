@@ -22,6 +22,7 @@ mod accept;
 mod access;
 mod client;
 mod clock;
+mod control;
 mod error;
 mod handover;
 mod hold;

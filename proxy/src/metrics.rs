@@ -21,7 +21,9 @@ mod tests;
 pub use family::{Counter, Described, Gauge, OVERFLOW, Reasons};
 pub use latency::{BUCKETS, Latency};
 pub use listener::ListenerMetrics;
-pub use process::{CacheMetrics, CachesMetrics, ConfigMetrics, DiscoveryMetrics, HandoverMetrics};
+pub use process::{
+    CacheMetrics, CachesMetrics, ConfigMetrics, ControlMetrics, DiscoveryMetrics, HandoverMetrics,
+};
 pub use service::ServiceMetrics;
 pub use set::SetMetrics;
 pub use sight::SightMetrics;
@@ -225,6 +227,11 @@ impl Metrics {
     /// Discovery.
     pub fn discovery(&self) -> &DiscoveryMetrics {
         &self.process.discovery
+    }
+
+    /// The control plane, as this proxy has it.
+    pub fn control(&self) -> &ControlMetrics {
+        &self.process.control
     }
 
     /// Everything in Prometheus' text format. Names that have been idle for ten minutes are shown for the last time.

@@ -5,12 +5,13 @@
 
 use crate::admin::{self, AdminState, ConfigView, Refused, Running};
 use crate::app::App;
+use crate::control::Control;
 use crate::discovery::Discovery;
 use crate::handover::{ADMIN, Inherited, Successor};
 pub use crate::hold::Hold;
 use crate::metrics::Metrics;
 use crate::notify;
-use crate::reload::{Refusal, Watcher};
+use crate::reload::{Mesh, Refusal, Watcher};
 use crate::resources::raise_descriptors;
 use crate::view::SetView;
 use heddle_core::config::ProxyConfig;
@@ -145,15 +146,15 @@ impl Proxy {
         let raised = raise_descriptors();
         let metrics = Metrics::new(heddle_core::config::Limits::default().metric_series);
         let discovery = Discovery::new(metrics.clone());
-        let watcher = Watcher::new(options.config.clone(), metrics.clone());
+        let control = Control::new(metrics.clone());
+        let source = Arc::new(Mesh(control.clone()));
+        let watcher = Watcher::with_source(options.config.clone(), source, metrics.clone());
         let hold = options.hold.clone().unwrap_or_default();
         let app = watcher
             .start(|config| {
                 metrics.set_max_series(config.limits.metric_series);
                 let config = options.prepare(config);
-                if config.control_plane.is_some() {
-                    return Err("discovery.control-plane: the proxies of this version cannot follow a control plane yet; remove it".to_owned());
-                }
+                control.configure(&config, &discovery);
                 App::start(
                     config,
                     discovery.clone(),
@@ -178,20 +179,28 @@ impl Proxy {
             watcher: watcher.clone(),
             drain,
             hold,
+            control: control.clone(),
             ready: OnceLock::new(),
         });
         let admin_state = Arc::new(AdminState {
             metrics: metrics.clone(),
             proxy: face.clone(),
         });
-        tokio::spawn(discovery.run(until(stopped)));
+        tokio::spawn(discovery.clone().run(until(stopped)));
         tokio::spawn(app.clone().watch_memory());
+        tokio::spawn(control.clone().run(discovery.clone(), watcher.clone()));
         let reloading = {
             let (app, options, metrics) = (app.clone(), options.clone(), metrics.clone());
+            let (control, discovery) = (control, discovery.clone());
             tokio::spawn(watcher.clone().run(move |config| {
                 let config = options.prepare(config);
                 let (app, metrics) = (app.clone(), metrics.clone());
-                async move { apply(&app, config, &metrics, admin_address).await }
+                let (control, discovery) = (control.clone(), discovery.clone());
+                async move {
+                    apply(&app, config.clone(), &metrics, admin_address).await?;
+                    control.configure(&config, &discovery);
+                    Ok(())
+                }
             }))
         };
         announce(&app, admin_address, options);
@@ -468,6 +477,7 @@ struct Face {
     watcher: Arc<Watcher>,
     drain: watch::Sender<bool>,
     hold: Arc<Hold>,
+    control: Arc<Control>,
     ready: OnceLock<()>,
 }
 
@@ -480,7 +490,8 @@ impl Running for Face {
             .get()
             .copied()
             .ok_or_else(|| "starting".to_owned())?;
-        self.hold.why().map_or(Ok(()), Err)
+        let why = self.control.why_not_ready().or_else(|| self.hold.why());
+        why.map_or(Ok(()), Err)
     }
 
     fn config(&self) -> ConfigView {

@@ -14,6 +14,7 @@ mod source;
 pub(crate) use changes::Changes;
 pub(crate) use fingerprint::Target;
 pub use source::FileSystem;
+pub(crate) use source::Mesh;
 
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
@@ -83,6 +84,7 @@ pub struct Watcher {
     /// What the last attempt and the last good one read; changed by attempts only.
     attempts: Mutex<Attempts>,
     forced: Notify,
+    looked: Notify,
     attempted: Notify,
 }
 
@@ -134,6 +136,7 @@ impl Watcher {
             status: ArcSwap::default(),
             attempts: Mutex::default(),
             forced: Notify::new(),
+            looked: Notify::new(),
             attempted: Notify::new(),
         })
     }
@@ -146,6 +149,11 @@ impl Watcher {
     /// Loads again although nothing has changed (`SIGHUP`). Never blocks; [`run`](Self::run) does it.
     pub fn reload(&self) {
         self.forced.notify_one();
+    }
+
+    /// Looks again, since something that is no file may have changed. Never blocks; [`run`](Self::run) does it.
+    pub(crate) fn look(&self) {
+        self.looked.notify_one();
     }
 
     /// Resolves at the end of the next attempt that changes the status, from when this is called.
@@ -207,6 +215,7 @@ impl Watcher {
             }
             tokio::select! {
                 () = self.forced.notified() => forced = true,
+                () = self.looked.notified() => {}
                 _differs = changes.next(deadline) => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use super::recipe::{self, Named, Part};
 use super::replica_set::ReplicaSet;
+use super::state::remote::is_remote;
 use heddle_core::Nanos;
 use heddle_core::name::{Found, Lookup, NameTree, Namer, Path, utility};
 use std::collections::HashMap;
@@ -100,6 +101,8 @@ pub(super) struct Table {
     pub(super) sets: HashMap<Path, Arc<Shared>>,
     /// Whether no further DNS name is taken.
     pub(super) full: bool,
+    /// Whether there is a control plane to ask.
+    pub(super) remote: bool,
 }
 
 /// How the snapshots reach back to discovery.
@@ -138,7 +141,8 @@ impl Asking {
 ///
 /// | path | known | otherwise |
 /// |---|---|---|
-/// | `/#/static/<name>` | bound | neg |
+/// | `/#/static/<name>` | bound | neg; with a control plane pending until it answers |
+/// | `/#/k8s/<namespace>/<port>/<service>` | bound | the same |
 /// | `/#/files/<name>[/<sub>…]` | bound at the first prefix that is a file | neg |
 /// | `/#/dns/<host>/<port>`, `/#/dns-srv/<name>` | bound once there ever was an answer | pending until the first answer, then neg |
 /// | `/$/…` | as [`utility`] | |
@@ -159,7 +163,8 @@ impl Namer for Names {
         match path.elements() {
             [first, namer, rest @ ..] if &**first == b"#" && !rest.is_empty() => {
                 match namer.as_str() {
-                    Some("static") => self.known(path, 3).unwrap_or(Lookup::NEG),
+                    Some("static") => self.remote(path, 3),
+                    Some("k8s") => self.remote(path, 5),
                     Some("files") => (3..=path.len())
                         .find_map(|taken| self.known(path, taken))
                         .unwrap_or(Lookup::NEG),
@@ -180,6 +185,30 @@ impl Names {
             .standing
             .contains_key(&path.take(taken))
             .then(|| Lookup::bound(path, taken))
+    }
+
+    /// The first `taken` elements as a name of configuration or of the control plane, which is asked for what is not known.
+    fn remote(&self, path: &Path, taken: usize) -> Lookup {
+        if path.len() < taken {
+            return Lookup::NEG;
+        }
+        let id = path.take(taken);
+        if let Some(shared) = self.table.sets.get(&id).filter(|_| self.table.remote) {
+            shared.touch(self.asking.now());
+        }
+        match self.table.standing.get(&id) {
+            Some(Standing::Bound) => Lookup::bound(path, taken),
+            Some(Standing::Pending) => Lookup::Pending,
+            None if self.table.remote && self.table.full => Lookup::Failed(format!(
+                "the control plane is not asked for {id}: all {} names that are kept are in use",
+                super::NAMES_MAX
+            )),
+            None if self.table.remote && is_remote(&id) => {
+                self.asking.ask(id);
+                Lookup::Pending
+            }
+            Some(Standing::Neg) | None => Lookup::NEG,
+        }
     }
 
     /// The first `taken` elements as a name for DNS.

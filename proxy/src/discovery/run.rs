@@ -58,9 +58,10 @@ impl Discovery {
     fn asked(&self, asks: &mut Vec<Path>) {
         self.with(|state, now| {
             for id in asks.drain(..) {
-                if let Some(Ok(named)) = recipe::of_name(&id) {
+                match recipe::of_name(&id) {
                     // Whether it was taken shows in the next snapshot.
-                    let _set = state.named(&id, named, now);
+                    Some(Ok(named)) => drop(state.named(&id, named, now)),
+                    Some(Err(_)) | None => state.remote_named(&id, now),
                 }
             }
         });

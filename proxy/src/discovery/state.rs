@@ -3,6 +3,7 @@
 //! [`answers`] is about DNS, [`unused`] about what nobody uses. Nothing here reads a clock, asks the network or touches a file: time, answers and looks are arguments.
 
 mod answers;
+pub(super) mod remote;
 mod unused;
 
 use super::dns::question::{Asked, Question};
@@ -13,6 +14,7 @@ use super::replica_set::{Addr, ReplicaSet};
 use heddle_core::Nanos;
 use heddle_core::config::{Cluster, Dns, UpstreamProtocol};
 use heddle_core::name::Path;
+use remote::Told;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,8 @@ struct Entry {
     failed: Option<String>,
     /// Whether the first answer stays.
     once: bool,
+    /// What the control plane says, if it is one of its sets.
+    told: Option<Told>,
 }
 
 #[derive(Debug)]
@@ -82,6 +86,11 @@ pub(super) enum Event {
 pub(super) struct State {
     entries: HashMap<Path, Entry>,
     questions: HashMap<Question, Asking>,
+    /// Whether there is a control plane.
+    remote: bool,
+    /// Names to ask the control plane for, and names that nobody needs any more.
+    asked: Vec<Path>,
+    dropped: Vec<Path>,
     named: usize,
     names_max: usize,
     full: bool,
@@ -99,6 +108,9 @@ impl State {
         Self {
             entries: HashMap::new(),
             questions: HashMap::new(),
+            remote: false,
+            asked: Vec::new(),
+            dropped: Vec::new(),
             named: 0,
             names_max,
             full: false,
@@ -233,7 +245,14 @@ impl State {
             parts: Vec::new(),
             failed: None,
             once: false,
+            told: None,
         });
+        if entry.told.take().is_some() {
+            // It was the control plane's, which nobody asks for it any more.
+            self.named -= 1;
+            self.dropped.push(id.clone());
+            entry.origin = Origin::Written;
+        }
         if !entry.listed {
             entry.listed = true;
             self.changes = Changes {
@@ -317,15 +336,7 @@ impl State {
         {
             return Some(set);
         }
-        if self.named >= self.names_max && !self.make_room() {
-            if !std::mem::replace(&mut self.full, true) {
-                // Who waits for a name that was asked for is told.
-                self.changes = Changes {
-                    table: true,
-                    bindings: true,
-                };
-                self.events.push(Event::Full);
-            }
+        if !self.has_room() {
             return None;
         }
         let Named { part, once } = named;
@@ -341,6 +352,7 @@ impl State {
             parts,
             failed: None,
             once,
+            told: None,
         };
         self.entries.insert(id.clone(), entry);
         self.named += 1;
@@ -348,6 +360,22 @@ impl State {
         self.refresh(id);
         self.confirm(id, now);
         Some(set)
+    }
+
+    /// Whether a further name may be taken; one that nobody uses makes room for it.
+    fn has_room(&mut self) -> bool {
+        if self.named < self.names_max || self.make_room() {
+            return true;
+        }
+        if !std::mem::replace(&mut self.full, true) {
+            // Who waits for a name that was asked for is told.
+            self.changes = Changes {
+                table: true,
+                bindings: true,
+            };
+            self.events.push(Event::Full);
+        }
+        false
     }
 
     /// What has changed since this was called last.
@@ -372,6 +400,7 @@ impl State {
     pub(super) fn table(&self) -> Table {
         let mut table = Table {
             full: self.full,
+            remote: self.remote,
             ..Table::default()
         };
         for (id, entry) in &self.entries {

@@ -116,6 +116,7 @@ pub(super) struct Process {
     pub(super) handovers: HandoverMetrics,
     pub(super) caches: CachesMetrics,
     pub(super) discovery: DiscoveryMetrics,
+    pub(super) control: ControlMetrics,
     pub(super) refused: Reasons,
     pub(super) memory_limit: Gauge,
     pub(super) memory_pressure: Gauge,
@@ -151,6 +152,7 @@ impl Process {
             handovers: handovers(families),
             caches: caches(families),
             discovery: discovery(families),
+            control: control(families),
             refused: Reasons::new(&refused, &[]),
             memory_limit: families.single(
                 "heddle_memory_limit_bytes",
@@ -349,6 +351,70 @@ fn discovery(families: &mut Families) -> DiscoveryMetrics {
         guard_holds: guard.get(&["held"]),
         guard_releases: guard.get(&["released"]),
         replica_sets: families.single("heddle_replica_sets", "Replica sets known now."),
+    }
+}
+
+/// Handles of the control plane, as this proxy has it.
+#[derive(Debug)]
+pub struct ControlMetrics {
+    /// Whether a control plane is followed now.
+    pub connected: Gauge,
+    /// Connections that brought an answer.
+    pub opened: Counter,
+    /// Connections that did not.
+    pub failed: Counter,
+    /// Answers taken.
+    pub taken: Counter,
+    /// Answers refused, in part or as a whole.
+    pub refused: Counter,
+    /// Resources known.
+    pub resources: Gauge,
+    /// Times that the last good state could not be kept.
+    pub unsaved: Counter,
+    last: Gauge,
+}
+
+impl ControlMetrics {
+    /// An answer came.
+    pub fn answered(&self, at: SystemTime) {
+        self.last.set(unix_seconds(at));
+    }
+}
+
+fn control(families: &mut Families) -> ControlMetrics {
+    let streams: Family<Counter> = families.family(
+        "heddle_xds_streams_total",
+        "Connections to a control plane, by result.",
+        &["result"],
+        0,
+    );
+    let answers: Family<Counter> = families.family(
+        "heddle_xds_answers_total",
+        "Answers of the control plane, by result.",
+        &["result"],
+        0,
+    );
+    ControlMetrics {
+        connected: families.single(
+            "heddle_xds_connected",
+            "1 while a control plane is followed.",
+        ),
+        opened: streams.get(&["ok"]),
+        failed: streams.get(&["failed"]),
+        taken: answers.get(&["ok"]),
+        refused: answers.get(&["refused"]),
+        resources: families.single(
+            "heddle_xds_resources",
+            "Resources of the control plane known now.",
+        ),
+        unsaved: families.single(
+            "heddle_xds_save_failures_total",
+            "Times that the last good state could not be kept.",
+        ),
+        last: families.single(
+            "heddle_xds_last_answer_timestamp_seconds",
+            "When the control plane last said something.",
+        ),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Where configuration is read from: the file system, and a record of what was read.
 
+use crate::control::Control;
+use heddle_core::config::ControlPlane;
+use heddle_core::spec::set::Sound;
 use heddle_core::spec::{Flaw, MAX_FILE_BYTES, Material, Source};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The files and the environment of this process.
@@ -54,6 +58,35 @@ impl Source for FileSystem {
         crate::tls::inspect(material)
     }
 }
+
+/// The same, with the documents of a control plane.
+#[derive(Debug, Clone)]
+pub(crate) struct Mesh(pub(crate) Arc<Control>);
+
+impl Source for Mesh {
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        FileSystem.read(file)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        FileSystem.list(folder)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        FileSystem.env(name)
+    }
+
+    fn inspect(&self, material: &Material<'_>) -> Vec<Flaw> {
+        FileSystem.inspect(material)
+    }
+
+    fn remote(&self, from: &ControlPlane) -> Vec<Sound> {
+        self.0.documents(from)
+    }
+}
+
+/// What stands for the control plane's documents among the files of a load; no file has this name.
+const REMOTE: &str = "\0control plane";
 
 /// How often a file that changes under the reader is read before it counts as unreadable.
 const TORN_READS_MAX: usize = 10;
@@ -136,6 +169,18 @@ impl Source for Recorded<'_> {
 
     fn inspect(&self, material: &Material<'_>) -> Vec<Flaw> {
         self.source.inspect(material)
+    }
+
+    /// Counts as a file, so that other documents are a change.
+    fn remote(&self, from: &ControlPlane) -> Vec<Sound> {
+        let documents = self.source.remote(from);
+        let texts: Vec<&[u8]> = documents
+            .iter()
+            .map(|sound| sound.text.as_bytes())
+            .collect();
+        let seen = Seen::Content(heddle_core::sticky::hash(&texts));
+        self.reads.borrow_mut().insert(PathBuf::from(REMOTE), seen);
+        documents
     }
 }
 

@@ -8,7 +8,7 @@ use super::fields::{Fields, set};
 use super::format;
 use super::proxy::folder_of;
 use super::shape::{Checker, Shape};
-use super::table::mesh::{API, CONTROL_PLANE, CONTROL_PLANE_FILE, FOLDER, SOURCES, XDS};
+use super::table::mesh::{API, CONTROL_PLANE_FILE, FOLDER, SOURCES, XDS};
 use super::yaml::{self, Node, Place, Value};
 use super::{Loading, Source};
 use crate::config::{ControlPlane, ControlPlaneConfig};
@@ -89,7 +89,6 @@ fn decode(root: Fields<'_>, folder: &Path) -> Option<ControlPlaneConfig> {
 
 /// What a proxy's file says about its control plane.
 pub(super) fn of_proxy(fields: Fields<'_>, folder: &Path) -> Option<ControlPlane> {
-    debug_assert!(CONTROL_PLANE.field("address").is_some());
     let address = fields.get("address")?;
     let addresses: Vec<String> = match &address.value {
         Value::List(items) => items

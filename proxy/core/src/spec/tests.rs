@@ -56,7 +56,7 @@ impl Source for Memory {
             .map(str::to_owned)
     }
     /// What the file `control-plane` holds.
-    fn remote(&self, _: &crate::config::ControlPlane) -> Vec<set::Sound> {
+    fn remote(&self, _: &ControlPlane) -> Vec<set::Sound> {
         let sent = self.0.get(Path::new("control-plane"));
         let text = sent.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let files = text.map(|text| vec![("control-plane".to_owned(), text)]);

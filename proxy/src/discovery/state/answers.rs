@@ -1,5 +1,6 @@
 //! Questions to DNS, their answers, and what these make of replica sets.
 
+use super::remote::Told;
 use super::{Asking, Changes, Event, Origin, SWEEP, State, after};
 use crate::discovery::dns::question::{Answer, Effect, Failure, Known, Question};
 use crate::discovery::guard;
@@ -165,9 +166,11 @@ impl State {
         if entry.once && matches!(*set.addr(), Addr::Bound(_)) {
             return;
         }
-        let addr = match &entry.failed {
-            Some(why) => Addr::Failed(why.clone()),
-            None => {
+        let addr = match (&entry.failed, &entry.told) {
+            (Some(why), _) => Addr::Failed(why.clone()),
+            (None, Some(Told::Waiting)) => Addr::Pending,
+            (None, Some(Told::Missing)) => Addr::Neg,
+            (None, Some(Told::Known(..)) | None) => {
                 let known = |question: &Question| {
                     self.questions
                         .get(question)
@@ -182,7 +185,8 @@ impl State {
                     // Make before break: what serves now serves until everything new is known.
                     return;
                 }
-                recipe::compose(&entry.parts, known, entry.origin == Origin::Named)
+                let named = entry.origin == Origin::Named && entry.told.is_none();
+                recipe::compose(&entry.parts, known, named)
             }
         };
         set.publish(addr);

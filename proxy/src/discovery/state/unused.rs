@@ -1,5 +1,6 @@
 //! What nobody uses any more.
 
+use super::remote::Told;
 use super::{Changes, Entry, Origin, State, after};
 use crate::discovery::dns::question::Known;
 use crate::discovery::recipe::Part;
@@ -22,7 +23,7 @@ impl State {
                 } else {
                     self.idle
                 };
-                let droppable = entry.origin == Origin::Named || !entry.listed;
+                let droppable = droppable(entry) || !entry.listed;
                 droppable
                     && now >= after(entry.shared.used(), idle)
                     && entry.shared.drop_unless_held()
@@ -32,7 +33,7 @@ impl State {
         for id in unused {
             self.remove(&id);
         }
-        let unheld = |entry: &Entry| entry.origin == Origin::Named && !entry.shared.held();
+        let unheld = |entry: &Entry| droppable(entry) && !entry.shared.held();
         if self.full && self.entries.values().any(unheld) {
             self.full = false;
             self.changes = Changes {
@@ -47,7 +48,7 @@ impl State {
         let unused = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.origin == Origin::Named && !entry.shared.held());
+            .filter(|(_, entry)| droppable(entry) && !entry.shared.held());
         let oldest = unused.min_by_key(|(_, entry)| (!self.never(entry), entry.shared.used()));
         let Some(id) = oldest.map(|(id, _)| id.clone()) else {
             return false;
@@ -69,6 +70,9 @@ impl State {
         for question in entry.parts.iter().filter_map(Part::question) {
             self.unfollow(id, question);
         }
+        if entry.told.is_some() {
+            self.dropped.push(id.clone());
+        }
         if entry.origin == Origin::Named {
             self.named -= 1;
             self.full = false;
@@ -86,6 +90,12 @@ impl State {
                 .get(question)
                 .is_some_and(|asking| matches!(asking.asked.known(), Known::Never(_)))
         };
-        entry.parts.iter().filter_map(Part::question).any(never)
+        let unknown = matches!(entry.told, Some(Told::Waiting | Told::Missing));
+        unknown || entry.parts.iter().filter_map(Part::question).any(never)
     }
+}
+
+/// Whether it may go when nobody uses it. What the control plane told of a set is kept for when it is away.
+fn droppable(entry: &Entry) -> bool {
+    entry.origin == Origin::Named && !matches!(entry.told, Some(Told::Known(..)))
 }
