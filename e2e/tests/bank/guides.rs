@@ -132,7 +132,16 @@ fn staging(demo: &Demo) {
 }
 
 fn mirroring(demo: &Demo) {
-    let metrics = || ask(demo.address("admin"), "GET", "/metrics", &[], "").text();
+    let metrics = || {
+        ask(
+            demo.address("admin"),
+            "GET",
+            "/metrics",
+            &[("host", "localhost")],
+            "",
+        )
+        .text()
+    };
     let copies = |text: &str| {
         let line = text.lines().find(|line| {
             line.starts_with("heddle_mirrors_total") && line.contains("event=\"sent\"")

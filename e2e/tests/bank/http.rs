@@ -4,7 +4,7 @@ use heddle_e2e::wire::{Message, Wire};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Asks; panics when there is no answer.
+/// Asks for `host: bank`, unless `headers` name another; panics when there is no answer.
 pub(crate) fn ask(
     to: SocketAddr,
     method: &str,
@@ -14,12 +14,15 @@ pub(crate) fn ask(
 ) -> Message {
     let mut wire = Wire::connect(to);
     wire.set_patience(Duration::from_secs(20));
-    let headers: String = headers
+    let default = [("host", "bank")];
+    let own = headers.iter().any(|(name, _)| *name == "host");
+    let headers: String = default[usize::from(own)..]
         .iter()
+        .chain(headers)
         .map(|(name, value)| format!("{name}: {value}\r\n"))
         .collect();
     wire.send(format!(
-        "{method} {target} HTTP/1.1\r\nhost: bank\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "{method} {target} HTTP/1.1\r\nconnection: close\r\ncontent-type: application/json\r\n\
          {headers}content-length: {}\r\n\r\n{body}",
         body.len()
     ));

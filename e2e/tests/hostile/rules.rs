@@ -10,11 +10,12 @@ use std::time::Duration;
 const NAME: &str = "echo";
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let all: [(&str, fn()); 6] = [
+    let all: [(&str, fn()); 7] = [
         ("requests_before_a_refused_one_are_answered", before),
         ("a_refused_body_is_broken_off", body),
         ("a_late_head_is_answered_with_408", late_head),
         ("a_body_that_stands_still_is_answered_with_408", still),
+        ("refused_callers_that_stay_hold_nobody_up", stay),
         ("bytes_behind_a_declined_upgrade_are_guarded", upgrade),
         ("requests_in_a_tunnel_are_guarded", tunnel),
     ];
@@ -123,7 +124,46 @@ fn still() {
     let mut wire = Wire::connect(proxy.outbound());
     wire.send(get("/?delay=1500"));
     assert_eq!(wire.read_response().status(), 200);
-    wire.set_patience(Duration::from_secs(10));
+}
+
+/// Longer than a connection needs to be let rest, and than one lingers after its last answer.
+fn stay() {
+    let echo = Echo::start(NAME);
+    let proxy = proxy(&echo, "headerTimeout: 300ms");
+    let chunked = format!("POST / HTTP/1.1\r\nhost: {NAME}\r\ntransfer-encoding: chunked\r\n\r\n");
+    let cases = [
+        (
+            format!("GET / HTTP/1.1\r\nhost: {NAME}\r\nx : y\r\n\r\n"),
+            400,
+        ),
+        (format!("{chunked}5\r\nhello\r\n5 \r\n"), 400),
+        (format!("GET / HTTP/1.1\r\nhost: {NAME}\r\nx-slow: "), 408),
+        // Answered before its body has come.
+        (
+            format!("POST / HTTP/1.1\r\nhost: nobody\r\ncontent-length: 100000\r\n\r\nhello"),
+            404,
+        ),
+    ];
+    let stay: Vec<_> = cases
+        .iter()
+        .map(|(message, status)| {
+            let mut wire = Wire::connect(proxy.outbound());
+            wire.send(message);
+            assert_eq!(wire.read_response().status(), *status, "{message}");
+            wire
+        })
+        .collect();
+    for _ in 0..2 {
+        // One for each worker, and more.
+        let mut others: Vec<_> = (0..8).map(|_| Wire::connect(proxy.outbound())).collect();
+        for wire in &mut others {
+            wire.send(get("/?delay=1500"));
+        }
+        for wire in &mut others {
+            assert_eq!(wire.read_response().status(), 200);
+        }
+    }
+    drop(stay);
 }
 
 fn upgrade() {

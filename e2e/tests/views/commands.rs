@@ -79,7 +79,7 @@ pub(crate) fn routes_shows_rules_shares_and_where_they_lead() {
 
 /// Runs `heddle top` in a pseudo-terminal, types, and says what the terminal's modes were before and after.
 const TERMINAL: &str = r#"
-import os, pty, select, struct, sys, termios, fcntl, time
+import os, pty, re, select, struct, sys, termios, fcntl, time
 binary, admin = sys.argv[1:3]
 master, slave = pty.openpty()
 fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -89,34 +89,63 @@ if child == 0:
     os.login_tty(slave) if hasattr(os, "login_tty") else (os.setsid(), fcntl.ioctl(slave, termios.TIOCSCTTY, 0), [os.dup2(slave, n) for n in (0, 1, 2)])
     os.environ["TERM"] = "xterm"
     os.execv(binary, [binary, "top", "--admin", admin, "--interval", "200ms"])
-seen = b""
-def redraw(rows, columns):
-    # Only cells that changed are drawn, except after a change of size.
-    global seen
-    seen = b""
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-def until(word):
-    global seen
+screen, cursor, pending, told = {}, [0, 0], b"", []
+CONTROL = re.compile(rb"\x1b\[([?0-9;]*)([A-Za-z])")
+def show(seen):
+    # A terminal in small: only cells that changed are drawn, wherever the cursor is sent.
+    at = 0
+    while at < len(seen):
+        found = CONTROL.match(seen, at)
+        if found:
+            at = found.end()
+            if found[2] == b"H":
+                row, _, column = found[1].partition(b";")
+                cursor[:] = int(row or 1), int(column or 1)
+            elif found[2] == b"J":
+                screen.clear()
+        elif seen[at:at + 1] == b"\x1b":
+            return seen[at:]
+        else:
+            size = next((n for n, least in ((4, 0xF0), (3, 0xE0), (2, 0xC0)) if seen[at] >= least), 1)
+            if at + size > len(seen):
+                return seen[at:]
+            screen[cursor[0], cursor[1]] = seen[at:at + size]
+            cursor[1] += 1
+            at += size
+    return b""
+def rows():
+    last = max((column for _, column in screen), default=0)
+    return [b"".join(screen.get((row, column), b" ") for column in range(1, last + 1)) for row in range(1, 61)]
+def until(what, there):
+    global pending
     end = time.monotonic() + 20
-    while word not in seen:
+    while not there():
         if time.monotonic() > end:
-            sys.exit("no %r in %r" % (word, seen))
+            sys.exit("no %s in %r and %r" % (what, rows(), pending))
         if select.select([master], [], [], 0.1)[0]:
-            seen += os.read(master, 65536)
-until(b"/svc/accounts")
-until(b"REQ/Sv")
+            pending += os.read(master, 65536)
+            told.append(pending)
+            pending = show(pending)
+def shown(word):
+    until(word, lambda: any(word.encode() in row for row in rows()))
+def resize(rows, columns):
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+shown("/svc/accounts")
+shown("REQ/Sv")
 os.write(master, b"\x1b[C")
-redraw(25, 80)
-until(b"SUCCESSv")
+shown("SUCCESSv")
+resize(25, 80)
+# A key that comes together with a change of size may wait for the next one (crossterm's mio source).
+until("a screen of 25 rows", lambda: b"Tab view" in rows()[24])
 os.write(master, b"\t")
-redraw(30, 120)
-until(b"ENDPOINT^")
-until(b"REQUESTS")
+shown("ENDPOINT^")
+resize(30, 120)
+shown("REQUESTS")
 if sys.argv[3] == "q":
     os.write(master, b"q")
 else:
     os.kill(child, 15)
-until(b"\x1b[?1049l")
+until("the other screen left", lambda: b"\x1b[?1049l" in b"".join(told))
 end = time.monotonic() + 20
 while True:
     pid, status = os.waitpid(child, os.WNOHANG)

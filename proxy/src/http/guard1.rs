@@ -446,6 +446,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             if this.fate.is_none() && !this.scanner.in_body() {
                 return Poll::Ready(Ok(()));
             }
+            // Not a connection that rests: the parser is at its end, and nothing may begin anew.
+            this.state.enter(Phase::Busy);
             this.linger = Some(Box::pin(sleep(LINGER)));
         }
         let ended = this.poll_drop(cx).is_ready() || this.dropped >= LINGER_BYTES;
