@@ -1,6 +1,7 @@
-//! Fail points: places where a test has a service die as by `kill -9`, with a probability.
+//! Fail points: places where a test has a service die as by `kill -9`, at one of so many times.
 //!
-//! `BANK_FAIL_POINTS="ledger.committed=1/50,relay.published=1"`. Names that no service has are refused at the start, so
+//! `BANK_FAIL_POINTS="ledger.committed=1/50,relay.published=1"`: a process dies at a random one of the first fifty times, so
+//! that a test which comes by often enough can count on a death. Names that no service has are refused at the start, so
 //! that a test cannot pass because of a misspelt one.
 
 use crate::Failure;
@@ -54,8 +55,8 @@ pub const VARIABLE: &str = "BANK_FAIL_POINTS";
 /// One in how many, by name.
 type Armed = HashMap<String, u64>;
 
-static ARMED: OnceLock<Armed> = OnceLock::new();
-static RANDOM: AtomicU64 = AtomicU64::new(0);
+/// How many times each is passed before this process dies there.
+static ARMED: OnceLock<HashMap<String, AtomicU64>> = OnceLock::new();
 
 /// Reads `BANK_FAIL_POINTS`, once, before a service starts.
 ///
@@ -66,18 +67,20 @@ pub fn arm() -> Result<(), Failure> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
     let armed = parse(&text).map_err(Failure::new)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seed = now.map_or(0, |d| d.subsec_nanos()) ^ std::process::id();
-    RANDOM.store(u64::from(seed), Relaxed);
-    ARMED.get_or_init(|| armed);
+    let mut seed = u64::from(now.map_or(0, |d| d.subsec_nanos()) ^ std::process::id());
+    ARMED.get_or_init(|| {
+        let draw = |(name, one_in)| (name, AtomicU64::new(random(&mut seed) % one_in));
+        armed.into_iter().map(draw).collect()
+    });
     Ok(())
 }
 
 /// Dies here, if this fail point is armed and its turn has come: no cleaning up, no flushing, as by `kill -9`.
 pub fn reach(name: &str) {
-    let Some(one_in) = ARMED.get().and_then(|armed| armed.get(name)) else {
+    let Some(left) = ARMED.get().and_then(|armed| armed.get(name)) else {
         return;
     };
-    if random().is_multiple_of(*one_in) {
+    if left.fetch_sub(1, Relaxed) == 0 {
         let own = rustix::process::getpid();
         // The signal cannot be refused; should it be, `abort` ends the process all the same.
         let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
@@ -85,9 +88,10 @@ pub fn reach(name: &str) {
     }
 }
 
-/// SplitMix64: a few bits of chance, without a lock.
-fn random() -> u64 {
-    let mut z = RANDOM.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
+/// SplitMix64: a few bits of chance.
+fn random(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -45,7 +45,7 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     let brokers = settings.kafka.clone().ok_or_else(|| {
         Failure::new("queue needs a broker: set BANK_KAFKA to its address, like 127.0.0.1:9092, or to several with commas")
     })?;
-    let kafka = Arc::new(Kafka::new(brokers));
+    let kafka = Arc::new(Kafka::new(brokers, settings.queue_session));
     let publisher = Publisher::new(kafka.clone());
     let publisher =
         publisher.map_err(|e| Failure::new(format!("BANK_KAFKA cannot be used: {e}")))?;

@@ -3,11 +3,17 @@
 use crate::Failure;
 use crate::database::Location;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// After how long an approved card payment is captured, unless `BANK_SETTLE_AFTER` says otherwise.
 const SETTLE_AFTER: Duration = Duration::from_secs(3);
+/// After how long a silent replica of `queue` is taken for dead, unless `BANK_QUEUE_SESSION` says otherwise: long enough
+/// that a machine's hiccup is no death.
+const QUEUE_SESSION: Duration = Duration::from_secs(10);
+/// Brokers take no shorter one that still has room for heartbeats; members are asked to prove themselves once a minute.
+const QUEUE_SESSIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
 /// The environment of a service, read once at its start.
 #[derive(Debug, Clone)]
@@ -22,6 +28,8 @@ pub struct Settings {
     database: Option<String>,
     /// `BANK_KAFKA`: bootstrap list `host:port,host:port`.
     pub kafka: Option<String>,
+    /// `BANK_QUEUE_SESSION`: seconds, may have a fraction, from 1 to 60.
+    pub queue_session: Duration,
     /// `BANK_ETCD`: endpoints `host:port,host:port`; unset: the lock service's own store.
     pub etcd: Option<String>,
     /// `BANK_TOKEN_KEY`: hex, at least 32 bytes; signs the gateway's tokens.
@@ -58,12 +66,23 @@ impl Settings {
                 ))
             })?,
         };
+        let queue_session = match get("BANK_QUEUE_SESSION") {
+            None => QUEUE_SESSION,
+            Some(text) => seconds(&text)
+                .filter(|session| QUEUE_SESSIONS.contains(session))
+                .ok_or_else(|| {
+                    Failure::new(format!(
+                        "BANK_QUEUE_SESSION is `{text}`: give seconds from 1 to 60, like 10"
+                    ))
+                })?,
+        };
         Ok(Self {
             port,
             state: get("BANK_STATE").map_or_else(|| PathBuf::from("bank-state"), PathBuf::from),
             version: get("BANK_VERSION").unwrap_or_else(|| "v1".to_owned()),
             database: get("BANK_DATABASE"),
             kafka: get("BANK_KAFKA"),
+            queue_session,
             etcd: get("BANK_ETCD"),
             token_key: get("BANK_TOKEN_KEY"),
             settle_after,
@@ -121,6 +140,8 @@ mod tests {
             ("PORT", "65536"),
             ("BANK_SETTLE_AFTER", "-1"),
             ("BANK_SETTLE_AFTER", "NaN"),
+            ("BANK_QUEUE_SESSION", "0.9"),
+            ("BANK_QUEUE_SESSION", "61"),
         ] {
             let failure = with(name, value).unwrap_err().to_string();
             assert!(

@@ -221,6 +221,8 @@ impl Cluster {
             "share.coordinator.state.topic.min.isr=1".to_owned(),
             "auto.create.topics.enable=false".to_owned(),
             "group.initial.rebalance.delay.ms=0".to_owned(),
+            // `BANK_QUEUE_SESSION` decides.
+            "group.min.session.timeout.ms=1000".to_owned(),
             "num.network.threads=2".to_owned(),
             "num.io.threads=2".to_owned(),
             "log.cleaner.dedupe.buffer.size=8388608".to_owned(),

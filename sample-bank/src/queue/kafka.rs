@@ -26,6 +26,8 @@ const COPIES: usize = 3;
 pub(super) const ASK: Duration = Duration::from_secs(5);
 /// A publication is given up after this time, and answered 503.
 const PUBLISH: Duration = Duration::from_secs(10);
+/// A member is heard so often within its session.
+const HEARTBEATS: u32 = 10;
 /// The group of those that read without sharing; nothing is ever committed in it.
 const READERS: &str = "heddle-bank-readers";
 
@@ -38,13 +40,16 @@ pub(super) const TRACE: &str = "traceparent";
 #[derive(Debug)]
 pub(super) struct Kafka {
     bootstrap: String,
+    /// After how long without a heartbeat a member of a group is taken for dead.
+    session: Duration,
     known: Mutex<BTreeSet<String>>,
 }
 
 impl Kafka {
-    pub(super) fn new(bootstrap: String) -> Self {
+    pub(super) fn new(bootstrap: String, session: Duration) -> Self {
         Self {
             bootstrap,
+            session,
             known: Mutex::default(),
         }
     }
@@ -92,8 +97,11 @@ impl Kafka {
             // The embedded broker waits for half of this and more whatever it has, so it is most of an event's way.
             .set("fetch.wait.max.ms", "40")
             .set("partition.assignment.strategy", "range")
-            .set("session.timeout.ms", "10000")
-            .set("heartbeat.interval.ms", "1000")
+            .set("session.timeout.ms", self.session.as_millis().to_string())
+            .set(
+                "heartbeat.interval.ms",
+                (self.session / HEARTBEATS).as_millis().to_string(),
+            )
             .set("max.poll.interval.ms", "60000")
             .create_with_context(context)
     }

@@ -55,6 +55,15 @@ impl Book {
             .unwrap()
     }
 
+    /// How many requests the ledger has refused with this code.
+    pub(crate) async fn refused(&self, code: &str) -> u64 {
+        let page = self.client.get(self.ledger.url("/metrics"));
+        let page = page.send().await.unwrap().text().await.unwrap();
+        let series = format!("bank_refused_total{{code=\"{code}\"}} ");
+        let count = page.lines().find_map(|line| line.strip_prefix(&series));
+        count.map_or(0, |count| count.parse().unwrap())
+    }
+
     /// Everything that the ledger can add up, and the places that may not differ.
     pub(crate) async fn check(&self) {
         let totals = self.get("/totals").await;

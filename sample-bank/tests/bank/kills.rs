@@ -125,7 +125,7 @@ pub(crate) fn of_the_ledger_lose_nothing(engines: &Engines, engine: Engine) {
         setup.account("acc-a", 100_000).await;
         setup.account("acc-b", 100_000).await;
         assert!(setup.ledger.stop().success());
-        let points = "ledger.received=1/30,ledger.written=1/30,ledger.committed=1/30,relay.read=1/20,relay.published=1/20";
+        let points = "ledger.received=1/60,ledger.written=1/60,ledger.committed=1/60,relay.read=1/40,relay.published=1/40";
         let ledger = Supervised::start(&bank, "ledger", points, &street);
         let mut acknowledged = HashMap::new();
         let mut round = 0;
@@ -212,16 +212,16 @@ pub(crate) fn of_accounts_and_cards_lose_nothing(engines: &Engines, engine: Engi
             Supervised::start(
                 &bank,
                 "accounts",
-                "accounts.stored=1/3,accounts.posted=1/15",
+                "accounts.stored=1/3,accounts.posted=1/30",
                 &street,
             ),
             Supervised::start(
                 &bank,
                 "cards",
-                "cards.held=1/15,cards.captured=1/25",
+                "cards.held=1/30,cards.captured=1/50",
                 &street,
             ),
-            Supervised::start(&bank, "gateway", "gateway.answered=1/25", &street),
+            Supervised::start(&bank, "gateway", "gateway.answered=1/50", &street),
         ];
         let [_, accounts, _, gateway] = &dying;
         until("all services listen", || async {

@@ -14,6 +14,7 @@ mod kills;
 mod laws;
 mod locks;
 mod outbox;
+mod paused;
 mod process;
 mod street;
 
@@ -51,11 +52,12 @@ const TABLES: [(&str, Test); 20] = [
 ];
 
 #[rustfmt::skip]
-const LOCKS: [(&str, Test); 4] = [
+const LOCKS: [(&str, Test); 5] = [
     ("locks_have_one_holder", locks::have_one_holder),
     ("locks_are_waited_for", locks::are_waited_for),
     ("locks_end_with_their_lease", locks::end_with_their_lease),
     ("a_paused_holder_is_refused", locks::a_paused_holder_is_refused),
+    ("a_settlement_paused_beyond_its_lease_is_refused", paused::beyond_its_lease),
 ];
 
 fn main() -> ExitCode {

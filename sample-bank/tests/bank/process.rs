@@ -118,7 +118,7 @@ impl Replica {
         self.child.wait().expect("it is our child");
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, signal).expect("it is our child");
     }

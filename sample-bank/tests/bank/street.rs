@@ -9,8 +9,9 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// One request that came by.
@@ -19,6 +20,16 @@ pub(crate) struct Passed {
     pub(crate) name: String,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
+}
+
+/// What happens to requests with a fencing token.
+#[derive(Debug, Clone)]
+pub(crate) struct Slow {
+    /// Those with the first one that comes by are on their way until the watched value is true.
+    pub(crate) first: Arc<OnceLock<String>>,
+    pub(crate) arrive: watch::Receiver<bool>,
+    /// Those with another one and with this in their path are lost.
+    pub(crate) lost: String,
 }
 
 /// The proxy: services call `http://NAME/…` through it, one replica after the other.
@@ -33,6 +44,7 @@ struct Inner {
     passed: Mutex<Vec<Passed>>,
     events: Mutex<Vec<Value>>,
     away: AtomicBool,
+    slow: Mutex<Option<Slow>>,
     client: reqwest::Client,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
@@ -49,6 +61,7 @@ impl Street {
             passed: Mutex::default(),
             events: Mutex::default(),
             away: AtomicBool::new(false),
+            slow: Mutex::default(),
             client: crate::http::client(),
             serving: Mutex::default(),
         }));
@@ -79,6 +92,26 @@ impl Street {
     /// Whether the queue answers.
     pub(crate) fn queue_is_away(&self, away: bool) {
         self.0.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Delays and loses requests with fencing tokens, until told otherwise.
+    pub(crate) fn is_slow(&self, slow: Option<Slow>) {
+        *self.0.slow.lock().unwrap() = slow;
+    }
+
+    /// Whether a request is lost; waits as long as it is on its way.
+    async fn loses(&self, path: &str, headers: &HeaderMap) -> bool {
+        let slow = self.0.slow.lock().unwrap().clone();
+        let (Some(mut slow), Some(token)) = (slow, headers.get("fencing-token")) else {
+            return false;
+        };
+        let token = String::from_utf8_lossy(token.as_bytes()).into_owned();
+        if *slow.first.get_or_init(|| token.clone()) != token {
+            return path.contains(&slow.lost);
+        }
+        // The test that delays it may be over.
+        let _ = slow.arrive.wait_for(|arrive| *arrive).await;
+        false
     }
 
     /// What the queue has, in the order in which it came.
@@ -127,6 +160,9 @@ async fn pass(State(street): State<Street>, request: Request) -> Response {
     });
     if name == "queue" {
         return street.publish(&body);
+    }
+    if street.loses(&path, &head.headers).await {
+        return StatusCode::BAD_GATEWAY.into_response();
     }
     let ports = street
         .0

@@ -1,6 +1,6 @@
 //! On three brokers of Apache Kafka.
 
-use super::boundaries::die_at_every_boundary;
+use super::boundaries::die_at_boundaries;
 use super::subscriber::Subscriber;
 use super::world::{Load, Queue, eventually, run, scale};
 use heddle_bank::brokers::Cluster;
@@ -14,8 +14,8 @@ pub(crate) fn moves() {
         let folder = TempDir::new().unwrap();
         let mut cluster = Cluster::start(&folder.path().join("kafka"), BROKERS).unwrap();
         let brokers = cluster.bootstrap();
-        let mut first = Queue::start(&brokers, folder.path(), "").await;
-        let second = Queue::start(&brokers, folder.path(), "").await;
+        let mut first = Queue::start(&brokers, folder.path()).await;
+        let second = Queue::start(&brokers, folder.path()).await;
         let subscriber = Subscriber::start().await;
         subscriber.refuse("k2-9", 422);
         first.subscribe("feed", "feed.items", &subscriber).await;
@@ -92,7 +92,7 @@ pub(crate) fn away() {
     run(async {
         let folder = TempDir::new().unwrap();
         let mut cluster = Cluster::start(&folder.path().join("kafka"), BROKERS).unwrap();
-        let queue = Queue::start(&cluster.bootstrap(), folder.path(), "").await;
+        let queue = Queue::start(&cluster.bootstrap(), folder.path()).await;
         let subscriber = Subscriber::start().await;
         queue.subscribe("feed", "feed.items", &subscriber).await;
         let load = Load {
@@ -121,6 +121,6 @@ pub(crate) fn boundaries() {
     run(async {
         let folder = TempDir::new().unwrap();
         let cluster = Cluster::start(&folder.path().join("kafka"), BROKERS).unwrap();
-        die_at_every_boundary(&cluster.bootstrap(), folder.path()).await;
+        die_at_boundaries(&cluster.bootstrap(), folder.path(), 3).await;
     });
 }

@@ -1,12 +1,24 @@
 //! A queue that dies, as by `kill -9`, at every boundary between an effect and what is remembered of it.
 
 use super::subscriber::Subscriber;
-use super::world::{Load, Queue, client, eventually, get, scale};
+use super::world::{Load, Queue, client, eventually, get, scale, seed};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// The boundaries, and at how many times there a queue dies at the latest: each is passed more often than that.
+const POINTS: [(&str, u32); 6] = [
+    ("received", 16),
+    ("published", 16),
+    ("delivered", 16),
+    ("kept", 5),
+    ("redelivered", 5),
+    ("committed", 4),
+];
+/// Events of each of four keys; at least twelve of them are kept, behind two that are parked.
+const EACH: u64 = 10;
 
 /// A queue that dies at a fail point, and is started again each time.
 struct Mortal {
@@ -17,7 +29,7 @@ struct Mortal {
 
 impl Mortal {
     async fn start(brokers: &str, folder: &Path, points: String) -> Self {
-        let mut queue = Queue::start(brokers, folder, &points).await;
+        let mut queue = Queue::brief(brokers, folder, &points).await;
         let address = Arc::new(Mutex::new(queue.address.clone()));
         let deaths = Arc::new(AtomicUsize::new(0));
         let (current, count) = (address.clone(), deaths.clone());
@@ -26,7 +38,7 @@ impl Mortal {
             loop {
                 if queue.is_dead() {
                     count.fetch_add(1, Ordering::Relaxed);
-                    queue = Queue::start(&brokers, &folder, &points).await;
+                    queue = Queue::brief(&brokers, &folder, &points).await;
                     *current.lock().unwrap() = queue.address.clone();
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -59,24 +71,19 @@ impl Mortal {
     }
 }
 
-/// Runs a load through a queue that dies at one boundary after another.
-pub(crate) async fn die_at_every_boundary(brokers: &str, folder: &Path) {
-    // A death costs the others the ten seconds of its session; each of these has some, and is all but sure to have one.
-    let points = [
-        ("received", 12),
-        ("published", 12),
-        ("delivered", 12),
-        ("kept", 4),
-        ("redelivered", 5),
-        ("committed", 3),
-    ];
+/// Runs a load through a queue that dies at one boundary after another: at all of them if the scale is above 1, else at one,
+/// another each day. `turn` tells brokers apart, so that they have different ones on the same day.
+pub(crate) async fn die_at_boundaries(brokers: &str, folder: &Path, turn: usize) {
+    let (count, seed) = (if scale() > 1 { POINTS.len() } else { 1 }, seed());
+    eprintln!("HEDDLE_SEED={seed}: {count} of {} boundaries", POINTS.len());
+    let points = (0..count).map(|n| POINTS[(seed + turn + n) % POINTS.len()]);
     for (point, one_in) in points {
         let topic = format!("items-{point}");
         let subscriber = Subscriber::start().await;
         // So long that some offsets are committed between two deaths: otherwise each life repeats the one before.
         subscriber.delay(Duration::from_millis(150));
-        let load = Load::new(&topic, 4, 15 * scale());
-        let calm = Queue::start(brokers, folder, "").await;
+        let load = Load::new(&topic, 4, EACH * scale());
+        let calm = Queue::brief(brokers, folder, "").await;
         calm.subscribe(point, &topic, &subscriber).await;
         drop(calm);
         // Two keys are parked, so that their later events are kept.
@@ -104,7 +111,7 @@ pub(crate) async fn die_at_every_boundary(brokers: &str, folder: &Path) {
         let deaths = mortal.deaths.load(Ordering::Relaxed);
         eprintln!("queue.{point}: {deaths} deaths");
         assert!(deaths > 0, "the queue never died at {point}");
-        let calm = Queue::start(brokers, folder, "").await;
+        let calm = Queue::brief(brokers, folder, "").await;
         calm.caught_up(point).await;
         eventually("none is kept", async || {
             calm.letters(point).await.is_empty()

@@ -1,6 +1,6 @@
 //! On the embedded broker.
 
-use super::boundaries::die_at_every_boundary;
+use super::boundaries::die_at_boundaries;
 use super::subscriber::Subscriber;
 use super::world::{Load, Queue, client, eventually, get, run, scale};
 use heddle_bank::brokers::Embedded;
@@ -23,7 +23,7 @@ impl Small {
         let folder = TempDir::new().unwrap();
         let broker = Embedded::start(&folder.path().join("broker"), 0).unwrap();
         let brokers = broker.address().to_string();
-        let queue = Queue::start(&brokers, folder.path(), "").await;
+        let queue = Queue::start(&brokers, folder.path()).await;
         let subscriber = Subscriber::start().await;
         Self {
             folder,
@@ -102,7 +102,7 @@ pub(crate) fn arrive() {
         );
         assert_eq!(small.queue.stop(), Some(0));
         // All was committed on leaving: the next one delivers nothing again.
-        let queue = Queue::start(&small.brokers, small.folder.path(), "").await;
+        let queue = Queue::start(&small.brokers, small.folder.path()).await;
         queue.caught_up("other").await;
         assert_eq!(other.accepted().len(), load.total());
     });
@@ -273,7 +273,7 @@ pub(crate) fn replicas() {
             pause: Duration::from_millis(10),
             ..Load::new("feed.items", 12, 60 * scale())
         };
-        let mut second = Queue::start(&small.brokers, small.folder.path(), "").await;
+        let mut second = Queue::start(&small.brokers, small.folder.path()).await;
         let living = Arc::new(Mutex::new(vec![
             small.queue.address.clone(),
             second.address.clone(),
@@ -295,7 +295,7 @@ pub(crate) fn replicas() {
         .await;
         eventually("it runs", async || small.subscriber.count() > 30).await;
         small.queue.kill();
-        let mut third = Queue::start(&small.brokers, small.folder.path(), "").await;
+        let mut third = Queue::start(&small.brokers, small.folder.path()).await;
         *living.lock().unwrap() = vec![second.address.clone(), third.address.clone()];
         publishing.await.unwrap();
         assert_eq!(second.stop(), Some(0), "{}", second.log());
@@ -309,7 +309,7 @@ pub(crate) fn boundaries() {
     run(async {
         let folder = TempDir::new().unwrap();
         let broker = Embedded::start(&folder.path().join("broker"), 0).unwrap();
-        die_at_every_boundary(&broker.address().to_string(), folder.path()).await;
+        die_at_boundaries(&broker.address().to_string(), folder.path(), 0).await;
     });
 }
 
@@ -394,7 +394,7 @@ pub(crate) fn replayed() {
         assert_eq!(all.count(), early.total() + 7);
         assert_eq!(late.count(), 7, "nothing from before that time");
         // Live traffic goes to both, and a replay that is restarted goes on where it was.
-        let again = Queue::start(&small.brokers, small.folder.path(), "").await;
+        let again = Queue::start(&small.brokers, small.folder.path()).await;
         let live = json!({"id": "late-8", "key": "late", "value": {"n": 8}});
         assert_eq!(
             client()

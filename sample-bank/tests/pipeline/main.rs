@@ -89,7 +89,7 @@ fn main() -> ExitCode {
             embedded::replicas,
         ),
         (
-            "embedded::the_queue_dies_at_every_boundary",
+            "embedded::the_queue_dies_at_its_boundaries",
             Need::Embedded,
             embedded::boundaries,
         ),
@@ -124,7 +124,7 @@ fn main() -> ExitCode {
             apache::away,
         ),
         (
-            "apache::the_queue_dies_at_every_boundary",
+            "apache::the_queue_dies_at_its_boundaries",
             Need::Apache,
             apache::boundaries,
         ),

@@ -73,7 +73,7 @@ pub(crate) fn poison() {
         // Mended. Another owner takes over meanwhile: it knows what is kept.
         small.subscriber.accept("k0-3");
         small.subscriber.accept("k1-5");
-        let next = Queue::start(&small.brokers, small.folder.path(), "").await;
+        let next = Queue::start(&small.brokers, small.folder.path()).await;
         assert_eq!(retry(&id("k0-3")).await, 202);
         assert_eq!(retry(&id("k1-5")).await, 202);
         load.judge(&small.subscriber).await;

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// Nothing that a test waits for takes longer, also on a machine that is busy with a build.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// `BANK_QUEUE_SESSION` of queues that die often and have no peers: what each death costs. With peers the embedded broker
+/// needs longer than this to have all of them join.
+const BRIEF: &str = "2";
+
 /// The program under test.
 pub(crate) const BANK: &str = env!("CARGO_BIN_EXE_heddle-bank");
 
@@ -20,6 +24,15 @@ pub(crate) fn scale() -> u64 {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(1)
+}
+
+/// `HEDDLE_SEED`: chooses what of the whole is done at scale 1. By default it is another each day.
+pub(crate) fn seed() -> usize {
+    let told = std::env::var("HEDDLE_SEED").ok();
+    told.and_then(|n| n.parse().ok()).unwrap_or_else(|| {
+        let days = nanos() / Duration::from_secs(86_400).as_nanos();
+        usize::try_from(days).expect("days since 1970 are few")
+    })
 }
 
 /// A runtime for one test.
@@ -40,8 +53,18 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Starts one and waits until it is ready. `points` arms fail points.
-    pub(crate) async fn start(brokers: &str, folder: &Path, points: &str) -> Self {
+    /// Starts one and waits until it is ready.
+    pub(crate) async fn start(brokers: &str, folder: &Path) -> Self {
+        Self::start_with(brokers, folder, &[]).await
+    }
+
+    /// Starts one that is soon taken for dead when it is. `points` arms fail points.
+    pub(crate) async fn brief(brokers: &str, folder: &Path, points: &str) -> Self {
+        let more = [("BANK_QUEUE_SESSION", BRIEF), ("BANK_FAIL_POINTS", points)];
+        Self::start_with(brokers, folder, &more).await
+    }
+
+    async fn start_with(brokers: &str, folder: &Path, more: &[(&str, &str)]) -> Self {
         let log = folder.join(format!("queue-{}.log", nanos()));
         let mut child = Command::new(BANK)
             .args(["serve", "queue"])
@@ -49,7 +72,7 @@ impl Queue {
             .env("PORT", "0")
             .env("BANK_KAFKA", brokers)
             .env("BANK_STATE", folder)
-            .env("BANK_FAIL_POINTS", points)
+            .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
