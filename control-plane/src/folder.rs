@@ -95,6 +95,9 @@ fn prints(root: &Path) -> Prints {
 }
 
 fn walk(folder: &Path, depth: usize, prints: &mut Prints) {
+    if depth == 0 {
+        return;
+    }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
@@ -121,11 +124,7 @@ fn walk(folder: &Path, depth: usize, prints: &mut Prints) {
             .extension()
             .is_some_and(|extension| extension == "yaml" || extension == "yml");
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => {
-                if depth > 0 {
-                    walk(&path, depth - 1, prints);
-                }
-            }
+            Ok(metadata) if metadata.is_dir() => walk(&path, depth.saturating_sub(1), prints),
             // A link to nowhere is no file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             metadata if yaml && prints.len() < FILES_MAX => {
