@@ -235,21 +235,28 @@ fn trailers_do_not_change_the_head() {
     );
 }
 
-/// Interim answers are dropped, since the library has no way to pass them on; 101 is none of HTTP/2 (RFC 9113
-/// section 8.6), and means nothing.
+/// Interim answers go on, but for a go-ahead that nobody asked for; 101 is none of HTTP/2 (RFC 9113 section 8.6), and
+/// means nothing.
 #[test]
-fn interim_answers_are_dropped() {
-    for status in ["100", "101", "102", "103", "199"] {
+fn interim_answers_go_on_where_they_mean_something() {
+    for (status, goes_on) in [
+        ("100", false),
+        ("101", false),
+        ("102", true),
+        ("103", true),
+        ("199", true),
+    ] {
         let interim = frame(HEADERS, END_HEADERS, FIRST, &block(&[(":status", status)]));
         let mut bytes = interim.repeat(20);
         bytes.extend(with(&[]));
         let place = place(&[("interim", bytes)]);
-        let answer = place.ask(GET);
+        let (interim, answer) = place.ask_for_all(GET);
         assert_eq!(
             (answer.status(), answer.text()),
             (200, "hello".into()),
             "{status}"
         );
+        assert_eq!(interim.len(), if goes_on { 20 } else { 0 }, "{status}");
     }
 }
 

@@ -37,11 +37,23 @@ impl Place {
         })
     }
 
-    /// One request on a connection of its own.
+    /// One request on a connection of its own, and its answer.
     pub(crate) fn ask(&self, request: &str) -> Message {
+        self.ask_for_all(request).1
+    }
+
+    /// The statuses of interim answers to a request, and its answer.
+    pub(crate) fn ask_for_all(&self, request: &str) -> (Vec<u16>, Message) {
         let mut wire = Wire::connect(self.proxy.outbound());
         wire.send(request);
-        wire.read_message(request.split(' ').next().unwrap_or("GET"))
+        let mut interim = Vec::new();
+        loop {
+            let message = wire.read_message(request.split(' ').next().unwrap_or("GET"));
+            if !(100..200).contains(&message.status()) {
+                return (interim, message);
+            }
+            interim.push(message.status());
+        }
     }
 
     /// Waits until a request finds so many connections behind it and none open.
