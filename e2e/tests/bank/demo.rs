@@ -7,7 +7,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the demo may take to open the bank on a busy machine.
 const OPENING: Duration = Duration::from_secs(240);
@@ -81,6 +81,19 @@ impl Demo {
         let folder = self.folder().display().to_string();
         let left = processes_with(&folder);
         assert_eq!(left, Vec::<String>::new(), "processes outlive the demo");
+    }
+}
+
+/// After a test that failed: what the demo has started would outlive a demo that is killed.
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + ENDING;
+        if self.running.is_alive() {
+            self.running.signal("INT");
+        }
+        while self.running.is_alive() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

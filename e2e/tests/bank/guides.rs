@@ -143,11 +143,14 @@ fn mirroring(demo: &Demo) {
         .text()
     };
     let copies = |text: &str| {
-        let line = text.lines().find(|line| {
-            line.starts_with("heddle_mirrors_total") && line.contains("event=\"sent\"")
+        let of_the_feed = text.lines().filter(|line| {
+            line.starts_with("heddle_mirrors_total")
+                && line.contains("service=\"/svc/feed\"")
+                && line.contains("event=\"sent\"")
         });
-        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .unwrap_or(0.0)
+        of_the_feed
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>()
     };
     assert!(copies(&metrics()) < 1.0);
     rule(demo, "try/feed-mirror.yaml");

@@ -5,7 +5,6 @@ use heddle_e2e::proxy::{Proxy, Setup};
 use heddle_e2e::script::{Scripted, eventually};
 use heddle_e2e::wire::Wire;
 use libtest_mimic::Trial;
-use std::time::Duration;
 
 const NAME: &str = "echo";
 
@@ -140,7 +139,7 @@ fn stay() {
         (format!("GET / HTTP/1.1\r\nhost: {NAME}\r\nx-slow: "), 408),
         // Answered before its body has come.
         (
-            format!("POST / HTTP/1.1\r\nhost: nobody\r\ncontent-length: 100000\r\n\r\nhello"),
+            "POST / HTTP/1.1\r\nhost: nobody\r\ncontent-length: 100000\r\n\r\nhello".to_owned(),
             404,
         ),
     ];
