@@ -98,11 +98,13 @@ impl ConnState {
         self.wake();
     }
 
-    /// Has the connection's task let go of what it does not need while nothing happens.
-    pub(crate) fn let_rest(&self) {
-        if !self.restful.swap(true, Relaxed) {
+    /// Has the connection's task let go of what it does not need while nothing happens; false if it had been asked before.
+    pub(crate) fn let_rest(&self) -> bool {
+        let is_new = !self.restful.swap(true, Relaxed);
+        if is_new {
             self.wake();
         }
+        is_new
     }
 
     /// Whether it is asked to, and nothing is under way or unwritten.

@@ -69,6 +69,9 @@ const TICK: Duration = Duration::from_millis(250);
 const DRAIN_WINDOW: Duration = Duration::from_secs(5);
 /// A connection idle for longer holds no parser and no buffers.
 const REST_AFTER: Duration = Duration::from_millis(500);
+/// Connections that go to rest in one tick. The allocator gives pages back at the first one that is freed some time
+/// after them, later the more there were: so what a thousand free at once would all stay.
+const REST_AT_ONCE: usize = 512;
 /// How long what is closed at the very end may take to say so.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a connection may be idle where others find no room: long enough for a caller that is at work, and short
@@ -445,6 +448,7 @@ impl Worker {
     fn watch_connections(&self) {
         let now = self.tick.load(Relaxed);
         let short_of_memory = self.shared.memory.pressure() != Pressure::Low;
+        let mut may_rest = REST_AT_ONCE;
         for connection in self.connections.borrow().values() {
             let mut limits = connection.listener.running.borrow().spec.limits;
             if short_of_memory || self.lacks_room(&connection.listener).is_some() {
@@ -478,8 +482,11 @@ impl Worker {
                 }
                 Phase::Head => limits.header_timeout,
                 Phase::Idle => {
-                    if now.saturating_sub(since) > clock::nanos(REST_AFTER) {
-                        connection.state.let_rest();
+                    if may_rest > 0
+                        && now.saturating_sub(since) > clock::nanos(REST_AFTER)
+                        && connection.state.let_rest()
+                    {
+                        may_rest -= 1;
                     }
                     limits.idle
                 }

@@ -94,8 +94,8 @@ pub(super) fn hold(contender: &Contender, backend: &Addresses, settings: &Settin
     }
 }
 
-/// Time for a proxy to come to rest.
-const SETTLE: Duration = Duration::from_secs(2);
+/// Time for a proxy to come to rest; with 10,000 connections Heddle takes five seconds to let go of what it has no use for.
+const SETTLE: Duration = Duration::from_secs(8);
 
 /// A connection that has had one answer.
 pub(super) fn ask(target: SocketAddr) -> io::Result<TcpStream> {

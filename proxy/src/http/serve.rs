@@ -129,7 +129,8 @@ where
     };
     let limits = conn.listener.running.borrow().spec.limits;
     if protocol == Detected::Http2 {
-        serve_http2(&conn, io, router, limits).await;
+        // In a box: connections of HTTP/1 would carry the size of it for as long as they live.
+        Box::pin(serve_http2(&conn, io, router, limits)).await;
         if let Some(refusal) = conn.state.watch.refused_body() {
             tell_on(&conn, Told::ended(refusal));
         }
@@ -178,18 +179,29 @@ async fn serve_http1<S>(
         if end == End::Closed {
             return;
         }
-        let Some(parts) = Pin::into_inner(connection).into_parts() else {
+        let Some((resting, kept)) = let_go(*Pin::into_inner(connection)) else {
             return;
         };
-        service = parts.service;
-        let mut resting = parts.io.into_inner();
-        resting.give_back(&parts.read_buf);
+        service = kept;
         let _counted = Resting::count(&conn.listener.metrics);
         match rest(state, resting).await {
             Some(more) => guarded = more,
             None => return,
         }
     }
+}
+
+/// What a connection keeps while it rests, without the parser and its buffers; none after an upgrade.
+fn let_go<S>(
+    connection: http1::UpgradeableConnection<TokioIo<Guarded<S>>, Direct>,
+) -> Option<(Guarded<S>, Direct)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let parts = connection.into_parts()?;
+    let mut guarded = parts.io.into_inner();
+    guarded.give_back(&parts.read_buf);
+    Some((guarded, parts.service))
 }
 
 /// Waits for the next bytes of a connection; none when it ends instead.
@@ -291,5 +303,22 @@ fn log<E: Display>(done: Result<(), E>) {
     if let Err(error) = done {
         // Callers that go away are everyday life; whoever looks for one turns debug on.
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpStream;
+
+    /// The size of what `serve` returns, without a connection to serve.
+    fn size<F>(_: impl FnOnce(Rc<Conn>, Io<TcpStream>, Detected) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_resting_connection_does_not_carry_http2_or_the_parser() {
+        let bytes = size(serve::<TcpStream>);
+        assert!(bytes < 2048, "{bytes}");
     }
 }
